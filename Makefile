@@ -1,0 +1,138 @@
+# Build, install and test the inventory_reservation extension.
+#
+#   make                 build against the first pg_config in PATH
+#   make install         install into that PostgreSQL (PG_CONFIG=, DESTDIR= as usual)
+#   make installcheck    regression and isolation tests against a running server
+#
+#   make demo            see it work: installs what is missing, private server
+#   make test            every test suite, private servers
+#   make cluster         psql on a private server, thrown away when you quit
+#   make help            all of them
+#
+# The second group asks for nothing but Debian, bash and make, and leaves the
+# system's own PostgreSQL alone.  The first group is plain PGXS.
+
+# Stays the first target, whatever the makefiles included below define.
+all:
+
+EXTENSION  = inventory_reservation
+MODULE_big = inventory_reservation
+
+# Where this file is; the build directory may be another one (VPATH build).
+root := $(patsubst %/,%,$(if $(VPATH),$(VPATH),$(dir $(firstword $(MAKEFILE_LIST)))))
+
+# The control file is the one place that states the version.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" $(root)/$(EXTENSION).control)
+
+# The script of this version, and the upgrade scripts leading to it.
+DATA = $(patsubst $(root)/%,%,$(sort $(root)/sql/$(EXTENSION)--$(EXTVERSION).sql \
+                                     $(wildcard $(root)/sql/$(EXTENSION)--*.sql)))
+
+sources := $(patsubst $(root)/%,%,$(sort $(wildcard $(root)/src/*.c $(root)/src/*/*.c)))
+headers := $(sort $(wildcard $(root)/src/*.h $(root)/src/*/*.h))
+OBJS     = $(sources:.c=.o)
+
+PG_CPPFLAGS = -I$(root)/src
+PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# Warnings are errors for those who develop, not for those who package with
+# some later compiler.
+ifeq ($(WERROR),1)
+PG_CFLAGS += -Werror
+endif
+
+# PostgreSQL loads extension libraries with RTLD_GLOBAL, so a function of the
+# same name in another extension would otherwise take our own calls.
+SHLIB_LINK += -Wl,-Bsymbolic
+
+# Tests for `make installcheck`.  Everything in sql/ that is not an extension
+# script is a regression test.
+tests_in       = $(sort $(basename $(notdir $(wildcard $(1)))))
+REGRESS        = $(foreach t,$(call tests_in,$(root)/sql/*.sql),$(if $(findstring --,$(t)),,$(t)))
+ISOLATION      = $(call tests_in,$(root)/test/isolation/specs/*.spec)
+ISOLATION_OPTS = --inputdir=$(root)/test/isolation --load-extension=$(EXTENSION)
+
+EXTRA_CLEAN = build
+
+PG_CONFIG ?= pg_config
+# libpq-dev brings a pg_config that names a pgxs.mk which is not there, hence
+# the wildcard: it keeps only a file that exists.
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+
+ifneq ($(PGXS),)
+
+include $(PGXS)
+
+# PGXS has make look for every file in the source directory too.  That would
+# take the objects of a build made there for those of a build elsewhere, so
+# look only for what is source.  (PGXS defines srcdir by VPATH.)
+srcdir := $(root)
+override VPATH :=
+vpath %.c $(srcdir)
+vpath %.control $(srcdir)
+
+# Bitcode (*.bc) is compiled from the same sources, for JIT inlining.
+objects  = $(OBJS) $(OBJS:.o=.bc)
+# Absolute names: src/rules exists in the source directory, but it is the one
+# in the build directory that has to be made.
+obj_dirs = $(addprefix $(CURDIR)/,$(sort $(dir $(OBJS))))
+
+# Coarse on purpose: the whole library compiles in seconds, and a stale object
+# costs more than that.
+$(objects): $(headers) | $(obj_dirs)
+
+$(obj_dirs):
+	$(MKDIR_P) $@
+
+else
+
+all install uninstall installdirs installcheck check clean distclean maintainer-clean:
+	@echo "make $@ needs the PostgreSQL server development files, and" >&2
+	@echo "'$(PG_CONFIG) --pgxs' does not lead to any.  Run 'make setup' (Debian) to install" >&2
+	@echo "them, or name another installation with PG_CONFIG=/path/to/pg_config." >&2
+	@false
+.PHONY: all install uninstall installdirs installcheck check clean distclean maintainer-clean
+
+endif
+
+# Everything below works without PGXS: the scripts install what they need.
+
+support := $(root)/test/support
+# A killed make takes its script along, and with it the servers it started.
+run     := setpriv --pdeathsig TERM bash
+
+setup:
+	@$(run) $(support)/setup.sh
+
+demo:
+	@$(run) $(root)/examples/demo/run.sh
+
+test:
+	@$(run) $(support)/run_tests.sh
+
+test-regress test-isolation test-pgtap test-tap:
+	@$(run) $(support)/run_tests.sh $(@:test-%=%)
+
+cluster:
+	@$(run) $(support)/open_cluster.sh
+
+help:
+	@sed -n 's/^## //p' $(root)/Makefile
+
+## make                    build (PG_CONFIG=, WERROR=1)
+## make install            install into the PostgreSQL of PG_CONFIG (DESTDIR=)
+## make installcheck       pg_regress and isolation tests on a running server
+## make clean              remove everything built
+##
+## make setup              install the Debian packages that are missing
+## make demo               run examples/demo on a private server
+## make cluster            psql on a private server, thrown away afterwards
+## make test               all suites on private servers
+## make test-regress       sql/*.sql            against expected/*.out
+## make test-isolation     test/isolation/specs against test/isolation/expected
+## make test-pgtap         test/pgtap/*.sql
+## make test-tap           test/t/*.pl
+##   TESTS="api errors"    only these tests of the suite
+##   ACCEPT=1              make this run's output the expected one (regress, isolation)
+##   PG_MAJOR=15           which PostgreSQL to set up and test
+
+.PHONY: setup demo test test-regress test-isolation test-pgtap test-tap cluster help

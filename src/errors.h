@@ -1,0 +1,25 @@
+/*
+ * errors.h
+ *		SQLSTATEs of our own.
+ *
+ * Class IV is ours.  Applications match on these codes, so a code never
+ * changes its meaning; what a caller did wrong in a way that PostgreSQL has a
+ * code for (22023, 22003, 0A000, 25006, 40001, 42501) gets that code.
+ */
+#ifndef INVENTORY_ERRORS_H
+#define INVENTORY_ERRORS_H
+
+#include "utils/elog.h"
+
+#define ERRCODE_INV_INSUFFICIENT_STOCK	MAKE_SQLSTATE('I','V','0','0','1')
+#define ERRCODE_INV_RESERVATION_EXPIRED MAKE_SQLSTATE('I','V','0','0','2')
+#define ERRCODE_INV_RESERVATION_UNKNOWN MAKE_SQLSTATE('I','V','0','0','3')
+#define ERRCODE_INV_SKU_UNKNOWN			MAKE_SQLSTATE('I','V','0','0','4')
+#define ERRCODE_INV_KEY_REUSED			MAKE_SQLSTATE('I','V','0','0','5')
+#define ERRCODE_INV_LISTING_CLOSED		MAKE_SQLSTATE('I','V','0','0','6')
+#define ERRCODE_INV_NOT_ALLOWED			MAKE_SQLSTATE('I','V','0','0','8')
+#define ERRCODE_INV_LOCATION_UNKNOWN	MAKE_SQLSTATE('I','V','0','1','0')
+#define ERRCODE_INV_ORDER_UNKNOWN		MAKE_SQLSTATE('I','V','0','1','1')
+#define ERRCODE_INV_BELOW_HELD			MAKE_SQLSTATE('I','V','0','1','2')
+
+#endif							/* INVENTORY_ERRORS_H */

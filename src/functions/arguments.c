@@ -1,0 +1,194 @@
+/*
+ * arguments.c
+ *		Reading and checking the arguments of SQL functions, and returning
+ *		their results.
+ *
+ * Every function is called with nulls rather than declared STRICT: a null
+ * where none is allowed is a mistake that the caller should hear of, not a
+ * null result that looks like "no stock".
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
+#include "functions/arguments.h"
+
+/* 22023 for a null. */
+void
+report_null_argument(const char *argument)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must not be null", argument)));
+}
+
+/* 0A000 for what a later version will do. */
+void
+report_not_built(const char *feature)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not supported by this version of extension \"%s\"",
+					feature, EXTENSION_NAME)));
+}
+
+/* Raise 22023 unless "value" has 1 to MAX_NAME_BYTES bytes. */
+void
+check_name(const char *value, const char *argument)
+{
+	size_t		length = strlen(value);
+
+	if (length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", argument)));
+	if (length > MAX_NAME_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is too long", argument),
+				 errdetail("It has %zu bytes; at most %d are allowed.",
+						   length, MAX_NAME_BYTES)));
+}
+
+/*
+ * A text of 1 to MAX_NAME_BYTES bytes; NULL if it is null.
+ */
+char *
+argument_optional_name(FunctionCallInfo fcinfo, int number,
+					   const char *argument)
+{
+	char	   *value;
+
+	if (PG_ARGISNULL(number))
+		return NULL;
+	value = text_to_cstring(PG_GETARG_TEXT_PP(number));
+	check_name(value, argument);
+	return value;
+}
+
+/* As above, but null raises 22023. */
+char *
+argument_name(FunctionCallInfo fcinfo, int number, const char *argument)
+{
+	if (PG_ARGISNULL(number))
+		report_null_argument(argument);
+	return argument_optional_name(fcinfo, number, argument);
+}
+
+/* Any text; NULL if it is null. */
+char *
+argument_optional_text(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL
+		: text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+/* Raise 22023 below 1 and 22003 above MAX_QUANTITY units. */
+int64
+check_quantity(int64 value, const char *argument)
+{
+	if (value <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be greater than zero", argument),
+				 errdetail("It is " INT64_FORMAT ".", value)));
+	if (value > MAX_QUANTITY)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range", argument),
+				 errdetail("It is " INT64_FORMAT "; at most " INT64_FORMAT " is allowed.",
+						   value, MAX_QUANTITY)));
+	return value;
+}
+
+/* Units of stock, 1 to MAX_QUANTITY. */
+int64
+argument_quantity(FunctionCallInfo fcinfo, int number, const char *argument)
+{
+	return check_quantity(argument_int64(fcinfo, number, argument), argument);
+}
+
+int64
+argument_int64(FunctionCallInfo fcinfo, int number, const char *argument)
+{
+	if (PG_ARGISNULL(number))
+		report_null_argument(argument);
+	return PG_GETARG_INT64(number);
+}
+
+bool
+argument_bool(FunctionCallInfo fcinfo, int number, const char *argument)
+{
+	if (PG_ARGISNULL(number))
+		report_null_argument(argument);
+	return PG_GETARG_BOOL(number);
+}
+
+Datum
+argument_uuid(FunctionCallInfo fcinfo, int number, const char *argument)
+{
+	if (PG_ARGISNULL(number))
+		report_null_argument(argument);
+	return PG_GETARG_DATUM(number);
+}
+
+/*
+ * A time to live in microseconds; 0 if it is null.  A month counts 30 days,
+ * as it does wherever PostgreSQL compares intervals.  What overflows is cut:
+ * it is far above any max_ttl.  Raises 22023 unless it is positive, infinite
+ * intervals (PostgreSQL 17) included: those have the extreme number of months.
+ */
+int64
+argument_optional_ttl(FunctionCallInfo fcinfo, int number,
+					  const char *argument)
+{
+	Interval   *ttl;
+	double		microseconds;
+
+	if (PG_ARGISNULL(number))
+		return 0;
+	ttl = PG_GETARG_INTERVAL_P(number);
+	microseconds = (double) ttl->time +
+		((double) ttl->month * DAYS_PER_MONTH + (double) ttl->day) * USECS_PER_DAY;
+	if (microseconds <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be greater than zero", argument)));
+	if (ttl->month == PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be finite", argument)));
+	return microseconds < 1e18 ? (int64) microseconds : INT64CONST(1000000000000000000);
+}
+
+/*
+ * The result of a function whose type is one of our row types: one Datum and
+ * one null flag a column, in the type's order.  It outlives the call.
+ */
+Datum
+result_row(Call *call, FunctionCallInfo fcinfo, Datum *values,
+		   bool *nulls)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(call->caller_context);
+	TupleDesc	tupdesc = fcinfo->flinfo->fn_extra;
+	HeapTuple	tuple;
+
+	if (tupdesc == NULL)
+	{
+		TupleDesc	found;
+
+		if (get_call_result_type(fcinfo, NULL, &found) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "result type of %s is not a row type", call->name);
+		MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		tupdesc = BlessTupleDesc(CreateTupleDescCopy(found));
+		fcinfo->flinfo->fn_extra = tupdesc;
+		MemoryContextSwitchTo(call->caller_context);
+	}
+	tuple = heap_form_tuple(tupdesc, values, nulls);
+	MemoryContextSwitchTo(old_context);
+	return HeapTupleGetDatum(tuple);
+}

@@ -1,0 +1,48 @@
+/*
+ * arguments.h
+ *		Reading and checking the arguments of SQL functions.
+ */
+#ifndef INVENTORY_ARGUMENTS_H
+#define INVENTORY_ARGUMENTS_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
+#include "table/call.h"
+
+/* Longest SKU, key, customer, reference and location, in bytes. */
+#define MAX_NAME_BYTES 255
+
+/* Largest quantity: what a double, and with it JSON, can carry exactly. */
+#define MAX_QUANTITY INT64CONST(9007199254740992)
+
+extern char *argument_name(FunctionCallInfo fcinfo, int number,
+						   const char *argument);
+extern char *argument_optional_name(FunctionCallInfo fcinfo, int number,
+									const char *argument);
+extern char *argument_optional_text(FunctionCallInfo fcinfo, int number);
+extern int64 argument_quantity(FunctionCallInfo fcinfo, int number,
+							   const char *argument);
+extern int64 argument_int64(FunctionCallInfo fcinfo, int number,
+							const char *argument);
+extern bool argument_bool(FunctionCallInfo fcinfo, int number,
+						  const char *argument);
+extern Datum argument_uuid(FunctionCallInfo fcinfo, int number,
+						   const char *argument);
+extern int64 argument_optional_ttl(FunctionCallInfo fcinfo, int number,
+								   const char *argument);
+
+extern void check_name(const char *value, const char *argument);
+extern int64 check_quantity(int64 value, const char *argument);
+extern void report_null_argument(const char *argument) pg_attribute_noreturn();
+extern void report_not_built(const char *feature) pg_attribute_noreturn();
+
+extern void argument_lines(FunctionCallInfo fcinfo, int64 least, int *count,
+						   char ***skus, int64 **quantities);
+
+extern Datum result_row(Call *call, FunctionCallInfo fcinfo,
+						Datum *values, bool *nulls);
+
+#endif							/* INVENTORY_ARGUMENTS_H */

@@ -1,0 +1,357 @@
+/*
+ * catalogue_functions.c
+ *		The shop's catalogue: items and locations.
+ *
+ * What is wrong with an argument is said before a constraint of the table
+ * would say it less well.  The exception is a name that somebody else is
+ * taking at the same moment: there the unique index decides, and
+ * INSERT ... ON CONFLICT DO NOTHING tells us.
+ *
+ * An item is found by its SKU once, when the call begins, and changed by its
+ * item_id: it may be renamed meanwhile.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "functions/arguments.h"
+#include "records/item.h"
+#include "table/sql.h"
+
+PG_FUNCTION_INFO_V1(inv_add_item);
+PG_FUNCTION_INFO_V1(inv_set_item);
+PG_FUNCTION_INFO_V1(inv_rename_item);
+PG_FUNCTION_INFO_V1(inv_add_location);
+
+/* Arguments of inv_add_item() and inv_set_item(), which have the same ones. */
+enum ItemArgument
+{
+	ARGUMENT_SKU,
+	ARGUMENT_NAME,
+	ARGUMENT_UNIT_PRICE,
+	ARGUMENT_CURRENCY,
+	ARGUMENT_LISTED_UNTIL,
+	ARGUMENT_SELLING,
+	ARGUMENT_HOLD_TTL,
+	ARGUMENT_MAX_PER_CUSTOMER,
+	ARGUMENT_LIMIT_WINDOW,
+	ARGUMENT_ATTRIBUTES
+};
+
+/* What the statements take: all of the above but the purchase limit. */
+#define NUM_ITEM_PARAMETERS 8
+
+static SqlStatement insert_item = {
+	.text = "INSERT INTO inv_item (sku, name, unit_price, currency,"
+	" listed_until, selling, hold_ttl, attributes)"
+	" VALUES ($1, $2, $3, $4, nullif($5, 'infinity'), $6, $7, $8)"
+	" ON CONFLICT (sku) DO NOTHING"
+	" RETURNING item_id",
+	.expected = SPI_OK_INSERT_RETURNING,
+	.nargs = NUM_ITEM_PARAMETERS,
+	.argument_types = {TEXTOID, TEXTOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID,
+	BOOLOID, INTERVALOID, JSONBOID}
+};
+
+static SqlStatement update_item = {
+	.text = "UPDATE inv_item"
+	" SET name = coalesce($2, name),"
+	" unit_price = coalesce($3, unit_price),"
+	" currency = coalesce($4, currency),"
+	" listed_until = nullif(coalesce($5, listed_until), 'infinity'),"
+	" selling = coalesce($6, selling),"
+	" hold_ttl = nullif(coalesce($7, hold_ttl), interval '0'),"
+	" attributes = coalesce($8, attributes)"
+	" WHERE item_id = $1",
+	.expected = SPI_OK_UPDATE,
+	.nargs = NUM_ITEM_PARAMETERS,
+	.argument_types = {INT8OID, TEXTOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID,
+	BOOLOID, INTERVALOID, JSONBOID}
+};
+
+/* FOR UPDATE, because the SKU is a key that others may refer to. */
+static SqlStatement lock_item = {
+	.text = "SELECT FROM inv_item WHERE item_id = $1 AND sku = $2 FOR UPDATE",
+	.expected = SPI_OK_SELECT,
+	.nargs = 2,
+	.argument_types = {INT8OID, TEXTOID}
+};
+
+static SqlStatement find_sku = {
+	.text = "SELECT FROM inv_item WHERE sku = $1",
+	.expected = SPI_OK_SELECT,
+	.nargs = 1,
+	.argument_types = {TEXTOID}
+};
+
+static SqlStatement rename_item = {
+	.text = "UPDATE inv_item SET sku = $2 WHERE item_id = $1",
+	.expected = SPI_OK_UPDATE,
+	.nargs = 2,
+	.argument_types = {INT8OID, TEXTOID}
+};
+
+static SqlStatement insert_location = {
+	.text = "INSERT INTO inv_location (code, name, priority)"
+	" VALUES ($1, $2, $3)"
+	" ON CONFLICT (code) DO NOTHING"
+	" RETURNING location_id",
+	.expected = SPI_OK_INSERT_RETURNING,
+	.nargs = 3,
+	.argument_types = {TEXTOID, TEXTOID, INT4OID}
+};
+
+static SqlStatement insert_default_location = {
+	.text = "INSERT INTO inv_location (location_id, code, name, priority)"
+	" VALUES ($4, $1, $2, $3)"
+	" ON CONFLICT (code) DO NOTHING"
+	" RETURNING location_id",
+	.expected = SPI_OK_INSERT_RETURNING,
+	.nargs = 4,
+	.argument_types = {TEXTOID, TEXTOID, INT4OID, INT4OID}
+};
+
+/* 23505. */
+static void
+report_taken(const char *sku)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("SKU \"%s\" already exists", sku)));
+}
+
+/* 40001: the item is not what it was when the call began. */
+static void
+report_changed(const char *sku)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("item with SKU \"%s\" was changed by somebody else at the same time",
+					sku),
+			 errhint("Try again.")));
+}
+
+/* Raise 22023 for a negative price and 22003 for one that is no number. */
+static void
+check_price(Numeric price)
+{
+	if (numeric_is_nan(price) || numeric_is_inf(price))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("unit_price is out of range"),
+				 errdetail("It is %s.",
+						   DatumGetCString(DirectFunctionCall1(numeric_out,
+															   NumericGetDatum(price))))));
+	if (DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(price),
+										 NumericGetDatum(int64_to_numeric(0)))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unit_price must not be negative"),
+				 errdetail("It is %s.",
+						   DatumGetCString(DirectFunctionCall1(numeric_out,
+															   NumericGetDatum(price))))));
+}
+
+/* Raise 22023 unless it looks like a code of ISO 4217. */
+static void
+check_currency(const char *currency)
+{
+	if (strlen(currency) != 3 ||
+		strspn(currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 3)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("currency must be a code of three capital letters"),
+				 errhint("Use the code of ISO 4217, for example EUR.")));
+}
+
+/*
+ * Check the arguments that inv_add_item() and inv_set_item() share, the SKU
+ * apart, and make them the parameters of their statements; nulls stay null.
+ * "zero_ttl" says whether a hold_ttl of zero is allowed.
+ */
+static void
+read_item_arguments(FunctionCallInfo fcinfo, bool zero_ttl, Datum *values,
+					char *nulls)
+{
+	static const int order[NUM_ITEM_PARAMETERS] = {
+		ARGUMENT_SKU, ARGUMENT_NAME, ARGUMENT_UNIT_PRICE, ARGUMENT_CURRENCY,
+		ARGUMENT_LISTED_UNTIL, ARGUMENT_SELLING, ARGUMENT_HOLD_TTL,
+		ARGUMENT_ATTRIBUTES
+	};
+
+	if (!PG_ARGISNULL(ARGUMENT_UNIT_PRICE))
+		check_price(PG_GETARG_NUMERIC(ARGUMENT_UNIT_PRICE));
+	if (!PG_ARGISNULL(ARGUMENT_CURRENCY))
+		check_currency(argument_optional_text(fcinfo, ARGUMENT_CURRENCY));
+	if (!PG_ARGISNULL(ARGUMENT_HOLD_TTL))
+	{
+		Interval	zero = {0};
+		Datum		ttl = PG_GETARG_DATUM(ARGUMENT_HOLD_TTL);
+
+		if (!zero_ttl ||
+			!DatumGetBool(DirectFunctionCall2(interval_eq, ttl,
+											  IntervalPGetDatum(&zero))))
+			(void) argument_optional_ttl(fcinfo, ARGUMENT_HOLD_TTL, "hold_ttl");
+	}
+	if (!PG_ARGISNULL(ARGUMENT_MAX_PER_CUSTOMER))
+		report_not_built("max_per_customer");
+	if (!PG_ARGISNULL(ARGUMENT_LIMIT_WINDOW))
+		report_not_built("limit_window");
+
+	for (int i = 0; i < NUM_ITEM_PARAMETERS; i++)
+	{
+		values[i] = PG_GETARG_DATUM(order[i]);
+		nulls[i] = PG_ARGISNULL(order[i]) ? 'n' : ' ';
+	}
+}
+
+/*
+ * inv_add_item(sku, name, unit_price, currency, listed_until, selling,
+ * hold_ttl, max_per_customer, limit_window, attributes)
+ *
+ * Returns the new item's id.  Raises 23505 if the SKU is taken, 22023 and
+ * 22003 for arguments that make no sense, 0A000 for a purchase limit.
+ */
+Datum
+inv_add_item(PG_FUNCTION_ARGS)
+{
+	char	   *sku = argument_name(fcinfo, ARGUMENT_SKU, "sku");
+	Datum		values[NUM_ITEM_PARAMETERS];
+	char		nulls[NUM_ITEM_PARAMETERS];
+	Call	   *call;
+	int64		item_id;
+	bool		isnull;
+
+	if (PG_ARGISNULL(ARGUMENT_UNIT_PRICE))
+		report_null_argument("unit_price");
+	if (PG_ARGISNULL(ARGUMENT_SELLING))
+		report_null_argument("selling");
+	read_item_arguments(fcinfo, false, values, nulls);
+
+	call = call_begin("inv_add_item()", CALL_WRITES);
+	sql_begin(call);
+	if (sql_run(call, &insert_item, values, nulls) == 0)
+		report_taken(sku);
+	item_id = DatumGetInt64(sql_value(0, 1, &isnull));
+	sql_end(call);
+	call_end(call);
+	PG_RETURN_INT64(item_id);
+}
+
+/*
+ * inv_set_item(...as inv_add_item()...)
+ *
+ * Changes what is not null and returns the item's id; listed_until 'infinity'
+ * and hold_ttl '0' remove the value.  Raises IV004 for an unknown SKU, else as
+ * inv_add_item().
+ */
+Datum
+inv_set_item(PG_FUNCTION_ARGS)
+{
+	char	   *sku = argument_name(fcinfo, ARGUMENT_SKU, "sku");
+	Datum		values[NUM_ITEM_PARAMETERS];
+	char		nulls[NUM_ITEM_PARAMETERS];
+	Call	   *call;
+	CatalogueItem item;
+	int64		item_id;
+
+	read_item_arguments(fcinfo, true, values, nulls);
+
+	call = call_begin("inv_set_item()", CALL_WRITES);
+	item_require(call, sku, &item);
+	item_id = item.item_id;
+	values[0] = Int64GetDatum(item_id);
+	sql_begin(call);
+	if (sql_run(call, &update_item, values, nulls) == 0)
+		report_changed(sku);
+	sql_end(call);
+	call_end(call);
+	PG_RETURN_INT64(item_id);
+}
+
+/*
+ * inv_rename_item(old, new)
+ *
+ * Returns the item's id.  Raises IV004 if there is no SKU "old", 23505 if
+ * there is a SKU "new" already; both the same changes nothing.
+ */
+Datum
+inv_rename_item(PG_FUNCTION_ARGS)
+{
+	char	   *old_sku = argument_name(fcinfo, 0, "old");
+	char	   *new_sku = argument_name(fcinfo, 1, "new");
+	Datum		old_value = PG_GETARG_DATUM(0);
+	Datum		new_value = PG_GETARG_DATUM(1);
+	Call	   *call = call_begin("inv_rename_item()", CALL_WRITES);
+	CatalogueItem item;
+	int64		item_id;
+
+	item_require(call, old_sku, &item);
+	item_id = item.item_id;
+	if (strcmp(old_sku, new_sku) != 0)
+	{
+		Datum		lock_values[] = {Int64GetDatum(item_id), old_value};
+		Datum		rename_values[] = {Int64GetDatum(item_id), new_value};
+
+		sql_begin(call);
+		if (sql_run(call, &lock_item, lock_values, NULL) == 0)
+		{
+			/* renamed while we waited: mostly, the old name is unknown now */
+			call_see_now(call);
+			item_require(call, old_sku, &item);
+			report_changed(old_sku);
+		}
+		if (sql_run(call, &find_sku, &new_value, NULL) > 0)
+			report_taken(new_sku);
+		if (sql_run(call, &rename_item, rename_values, NULL) == 0)
+			report_changed(old_sku);
+		sql_end(call);
+	}
+	call_end(call);
+	PG_RETURN_INT64(item_id);
+}
+
+/*
+ * inv_add_location(code, name, priority)
+ *
+ * Returns the new location's id.  Raises 23505 if the code is taken.
+ */
+Datum
+inv_add_location(PG_FUNCTION_ARGS)
+{
+	char	   *code = argument_name(fcinfo, 0, "code");
+	SqlStatement *statement = &insert_location;
+	Datum		values[4];
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+	Call	   *call;
+	int32		location_id;
+	bool		isnull;
+
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = PG_GETARG_DATUM(1);
+	if (PG_ARGISNULL(1))
+		nulls[1] = 'n';
+	if (PG_ARGISNULL(2))
+		report_null_argument("priority");
+	values[2] = PG_GETARG_DATUM(2);
+	if (strcmp(code, DEFAULT_LOCATION_CODE) == 0)
+	{
+		statement = &insert_default_location;
+		values[3] = Int32GetDatum(DEFAULT_LOCATION_ID);
+	}
+
+	call = call_begin("inv_add_location()", CALL_WRITES);
+	sql_begin(call);
+	if (sql_run(call, statement, values, nulls) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("location \"%s\" already exists", code)));
+	location_id = DatumGetInt32(sql_value(0, 1, &isnull));
+	sql_end(call);
+	call_end(call);
+	PG_RETURN_INT32(location_id);
+}

@@ -1,0 +1,408 @@
+/*
+ * reserve_functions.c
+ *		inv_reserve() and its kin, and inv_available().
+ *
+ * Five functions, one rule: they differ in how the lines are given and in
+ * whether short stock is an error.  Single reserves share a scope of
+ * idempotency keys, carts another.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "errors.h"
+#include "functions/arguments.h"
+#include "rules/reserve.h"
+
+PG_FUNCTION_INFO_V1(inv_reserve);
+PG_FUNCTION_INFO_V1(inv_try_reserve);
+PG_FUNCTION_INFO_V1(inv_reserve_cart);
+PG_FUNCTION_INFO_V1(inv_try_reserve_cart);
+PG_FUNCTION_INFO_V1(inv_reserve_lines);
+PG_FUNCTION_INFO_V1(inv_available);
+
+/*
+ * Read the arguments that all five have in common; "first" is the number of
+ * the first of them, "key".  The lines are read already.
+ */
+static void
+read_request(FunctionCallInfo fcinfo, int first, const char *scope,
+			 ReserveRequest *request)
+{
+	char	   *key = argument_optional_name(fcinfo, first, "key");
+
+	request->customer = argument_optional_name(fcinfo, first + 1, "customer");
+	request->ttl = argument_optional_ttl(fcinfo, first + 2, "ttl");
+	request->location = argument_optional_name(fcinfo, first + 3, "location");
+	request->reference = argument_optional_name(fcinfo, first + 4, "reference");
+	request->metadata = PG_ARGISNULL(first + 5) ? (Datum) 0
+		: PG_GETARG_DATUM(first + 5);
+	if (argument_bool(fcinfo, first + 6, "split"))
+		report_not_built("split => true");
+
+	key_begin(&request->keyed, scope, key);
+	if (key == NULL)
+		return;
+	key_argument_text(&request->keyed, "customer", request->customer);
+	if (request->ttl > 0)
+		key_argument_int64(&request->keyed, "ttl", request->ttl);
+	key_argument_text(&request->keyed, "location", request->location);
+	key_argument_text(&request->keyed, "reference", request->reference);
+	if (request->metadata != (Datum) 0)
+	{
+		Jsonb	   *metadata = DatumGetJsonbP(request->metadata);
+
+		key_argument_json(&request->keyed, "metadata",
+						  JsonbToCString(NULL, &metadata->root,
+										 VARSIZE(metadata)));
+	}
+}
+
+/* Add the lines of a cart to what its key remembers. */
+static void
+remember_lines(ReserveRequest *request)
+{
+	StringInfoData skus;
+	StringInfoData quantities;
+
+	if (request->keyed.key == NULL)
+		return;
+	initStringInfo(&skus);
+	initStringInfo(&quantities);
+	for (int i = 0; i < request->count; i++)
+	{
+		appendStringInfoChar(&skus, i == 0 ? '[' : ',');
+		escape_json(&skus, request->skus[i]);
+		appendStringInfo(&quantities, "%c" INT64_FORMAT, i == 0 ? '[' : ',',
+						 request->quantities[i]);
+	}
+	appendStringInfoChar(&skus, ']');
+	appendStringInfoChar(&quantities, ']');
+	key_argument_json(&request->keyed, "skus", skus.data);
+	key_argument_json(&request->keyed, "quantities", quantities.data);
+}
+
+/* [{"sku", "location", "requested", "available"}] */
+static Datum
+shortages_jsonb(const ReserveRequest *request, const ReserveResult *result)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (int i = 0; i < result->shortage_count; i++)
+	{
+		const Shortage *shortage = &result->shortages[i];
+
+		appendStringInfoString(&json, i == 0 ? "[{\"sku\":" : ",{\"sku\":");
+		escape_json(&json, shortage->sku);
+		appendStringInfoString(&json, ",\"location\":");
+		escape_json(&json, request->location ? request->location
+					: DEFAULT_LOCATION_CODE);
+		appendStringInfo(&json, ",\"requested\":" INT64_FORMAT
+						 ",\"available\":" INT64_FORMAT "}",
+						 shortage->requested, shortage->available);
+	}
+	appendStringInfoChar(&json, ']');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* Run the rule and return an inv_hold or, with shortages, an inv_cart_hold. */
+static Datum
+run_reserve(FunctionCallInfo fcinfo, const char *name, ReserveRequest *request,
+			bool may_be_short, bool return_shortages)
+{
+	Call	   *call = call_begin(name, CALL_WRITES);
+	ReserveResult result;
+	Datum		values[6] = {0};
+	bool		nulls[6] = {true, true, true, false, false, true};
+	Datum		row;
+
+	reserve(call, request, &result);
+	if (!result.held && !may_be_short)
+		reserve_report_shortage(&result);
+
+	if (result.held)
+	{
+		values[0] = UUIDPGetDatum(&result.reservation_id);
+		values[1] = CStringGetTextDatum(reservation_status_name(result.status));
+		values[2] = TimestampTzGetDatum(result.expires_at);
+		nulls[0] = nulls[1] = nulls[2] = false;
+	}
+	else if (return_shortages)
+	{
+		values[5] = shortages_jsonb(request, &result);
+		nulls[5] = false;
+	}
+	values[3] = BoolGetDatum(result.replayed);
+	values[4] = Int64GetDatum(result.available);
+	row = result_row(call, fcinfo, values, nulls);
+	call_end(call);
+	return row;
+}
+
+/* inv_reserve() and inv_try_reserve(). */
+static Datum
+reserve_one(FunctionCallInfo fcinfo, const char *name, bool may_be_short)
+{
+	ReserveRequest request = {0};
+	char	   *sku = argument_name(fcinfo, 0, "sku");
+	int64		quantity = argument_quantity(fcinfo, 1, "quantity");
+
+	request.count = 1;
+	request.skus = &sku;
+	request.quantities = &quantity;
+	read_request(fcinfo, 2, "reserve", &request);
+	key_argument_text(&request.keyed, "sku", sku);
+	key_argument_int64(&request.keyed, "quantity", quantity);
+	return run_reserve(fcinfo, name, &request, may_be_short, false);
+}
+
+Datum
+inv_reserve(PG_FUNCTION_ARGS)
+{
+	return reserve_one(fcinfo, "inv_reserve()", false);
+}
+
+Datum
+inv_try_reserve(PG_FUNCTION_ARGS)
+{
+	return reserve_one(fcinfo, "inv_try_reserve()", true);
+}
+
+/* Read an array argument into its elements. */
+static Datum *
+read_array(FunctionCallInfo fcinfo, int number, const char *argument,
+		   Oid element_type, int *count)
+{
+	ArrayType  *array;
+	Datum	   *elements;
+	bool	   *nulls;
+
+	if (PG_ARGISNULL(number))
+		report_null_argument(argument);
+	array = PG_GETARG_ARRAYTYPE_P(number);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a one-dimensional array", argument)));
+	if (element_type == TEXTOID)
+		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, &nulls, count);
+	else
+		deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+						  &elements, &nulls, count);
+	for (int i = 0; i < *count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s must not contain nulls", argument),
+					 errdetail("Element %d is null.", i + 1)));
+	}
+	return elements;
+}
+
+/*
+ * Read SKUs and their numbers of units, two arrays of one length.  "least" is
+ * the smallest number allowed.
+ */
+void
+argument_lines(FunctionCallInfo fcinfo, int64 least, int *count, char ***skus,
+			   int64 **quantities)
+{
+	int			quantity_count;
+	Datum	   *sku_values = read_array(fcinfo, 0, "skus", TEXTOID, count);
+	Datum	   *quantity_values = read_array(fcinfo, 1, "quantities", INT8OID,
+											 &quantity_count);
+
+	if (*count != quantity_count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("skus and quantities must have the same number of elements"),
+				 errdetail("skus has %d, quantities has %d.", *count,
+						   quantity_count)));
+	if (*count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("skus must not be empty")));
+
+	*skus = palloc(*count * sizeof(char *));
+	*quantities = palloc(*count * sizeof(int64));
+	for (int i = 0; i < *count; i++)
+	{
+		(*skus)[i] = TextDatumGetCString(sku_values[i]);
+		check_name((*skus)[i], "sku");
+		(*quantities)[i] = DatumGetInt64(quantity_values[i]);
+		if ((*quantities)[i] != least)
+			check_quantity((*quantities)[i], "quantity");
+	}
+}
+
+/* inv_reserve_cart() and inv_try_reserve_cart(). */
+static Datum
+reserve_many(FunctionCallInfo fcinfo, const char *name, bool may_be_short)
+{
+	ReserveRequest request = {0};
+
+	argument_lines(fcinfo, 1, &request.count, &request.skus,
+				   &request.quantities);
+	read_request(fcinfo, 2, "reserve_cart", &request);
+	remember_lines(&request);
+	return run_reserve(fcinfo, name, &request, may_be_short, may_be_short);
+}
+
+Datum
+inv_reserve_cart(PG_FUNCTION_ARGS)
+{
+	return reserve_many(fcinfo, "inv_reserve_cart()", false);
+}
+
+Datum
+inv_try_reserve_cart(PG_FUNCTION_ARGS)
+{
+	return reserve_many(fcinfo, "inv_try_reserve_cart()", true);
+}
+
+/* 22023 for a cart in JSON that is not what it should be. */
+static void
+report_bad_lines(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("lines must be an array of objects"),
+			 errdetail_internal("%s", why),
+			 errhint("For example: [{\"sku\": \"A\", \"quantity\": 2}].")));
+}
+
+/* Read one field of a line. */
+static void
+read_field(const JsonbValue *name, const JsonbValue *value, char **sku,
+		   int64 *quantity)
+{
+	const char *field = name->val.string.val;
+	int			length = name->val.string.len;
+
+	if (length == 3 && strncmp(field, "sku", 3) == 0)
+	{
+		if (value->type != jbvString)
+			report_bad_lines("\"sku\" must be a string.");
+		*sku = pnstrdup(value->val.string.val, value->val.string.len);
+		check_name(*sku, "sku");
+	}
+	else if (length == 8 && strncmp(field, "quantity", 8) == 0)
+	{
+		Datum		number;
+		Datum		whole;
+
+		if (value->type != jbvNumeric)
+			report_bad_lines("\"quantity\" must be a number.");
+		number = NumericGetDatum(value->val.numeric);
+		whole = DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0));
+		if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number, whole)))
+			report_bad_lines("\"quantity\" must be a whole number.");
+		/* beyond bigint this raises 22003 */
+		*quantity = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
+		check_quantity(*quantity, "quantity");
+	}
+	else
+		report_bad_lines(psprintf("Field \"%s\" is not known.",
+								  pnstrdup(field, length)));
+}
+
+/* Read a cart given as JSON. */
+static void
+read_json_lines(Jsonb *lines, ReserveRequest *request)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	char	   *sku = NULL;
+	int64		quantity = 0;
+
+	if (!JB_ROOT_IS_ARRAY(lines) || JB_ROOT_IS_SCALAR(lines))
+		report_bad_lines("It is not an array.");
+	if (JB_ROOT_COUNT(lines) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lines must not be empty")));
+	request->skus = palloc(JB_ROOT_COUNT(lines) * sizeof(char *));
+	request->quantities = palloc(JB_ROOT_COUNT(lines) * sizeof(int64));
+
+	iterator = JsonbIteratorInit(&lines->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		JsonbValue	name;
+
+		switch (token)
+		{
+			case WJB_BEGIN_OBJECT:
+				sku = NULL;
+				quantity = 0;
+				break;
+			case WJB_KEY:
+				name = value;
+				/* nested values arrive whole, as jbvBinary, and are refused */
+				(void) JsonbIteratorNext(&iterator, &value, true);
+				read_field(&name, &value, &sku, &quantity);
+				break;
+			case WJB_END_OBJECT:
+				if (sku == NULL || quantity == 0)
+					report_bad_lines("Each line needs \"sku\" and \"quantity\".");
+				request->skus[request->count] = sku;
+				request->quantities[request->count++] = quantity;
+				break;
+			case WJB_ELEM:
+				report_bad_lines("An element is not an object.");
+				break;
+			case WJB_BEGIN_ARRAY:
+				if (request->count > 0 || sku != NULL)
+					report_bad_lines("An element is not an object.");
+				break;
+			default:
+				break;
+		}
+	}
+	if (request->count != JB_ROOT_COUNT(lines))
+		report_bad_lines("An element is not an object.");
+}
+
+Datum
+inv_reserve_lines(PG_FUNCTION_ARGS)
+{
+	ReserveRequest request = {0};
+
+	if (PG_ARGISNULL(0))
+		report_null_argument("lines");
+	read_json_lines(PG_GETARG_JSONB_P(0), &request);
+	read_request(fcinfo, 1, "reserve_cart", &request);
+	remember_lines(&request);
+	return run_reserve(fcinfo, "inv_reserve_lines()", &request, false, false);
+}
+
+/*
+ * Units of a SKU that could be held now.  Raises IV004, IV010.
+ */
+Datum
+inv_available(PG_FUNCTION_ARGS)
+{
+	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *location = argument_optional_name(fcinfo, 1, "location");
+	Call	   *call = call_begin("inv_available()", CALL_READS);
+	CatalogueItem item;
+	StockSet	stock = {0};
+	int32		location_id;
+	int64		units;
+
+	item_require(call, sku, &item);
+	location_id = location_require(call, location);
+	stock_add_sku(call, &stock, item.item_id, location_id);
+	units = available_now(call, &stock, item.item_id, location_id,
+						  PG_INT64_MAX);
+	call_end(call);
+	PG_RETURN_INT64(units);
+}

@@ -1,0 +1,289 @@
+/*
+ * stock_functions.c
+ *		inv_receive(), inv_adjust(), inv_set_stock(), inv_load_stock().
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+#include "functions/arguments.h"
+#include "records/idempotency.h"
+#include "rules/stock_take.h"
+#include "table/sql.h"
+
+PG_FUNCTION_INFO_V1(inv_receive);
+PG_FUNCTION_INFO_V1(inv_adjust);
+PG_FUNCTION_INFO_V1(inv_set_stock);
+PG_FUNCTION_INFO_V1(inv_load_stock);
+
+/* The columns that inv_stock_level and inv_loaded_stock have in common. */
+static void
+level_values(Call *call, const StockLevel *level, Datum *values)
+{
+	values[0] = CStringGetTextDatum(level->sku);
+	values[1] = CStringGetTextDatum(location_code(call, level->location_id));
+	values[2] = Int64GetDatum(level->on_hand);
+	values[3] = Int64GetDatum(level->reserved);
+	values[4] = Int64GetDatum(level->available);
+	values[5] = Int64GetDatum(level->version);
+}
+
+/* An inv_stock_level. */
+static Datum
+level_row(Call *call, FunctionCallInfo fcinfo, const StockLevel *level,
+		  bool replayed)
+{
+	bool		nulls[7] = {false};
+	Datum		values[7];
+
+	level_values(call, level, values);
+	values[6] = BoolGetDatum(replayed);
+	return result_row(call, fcinfo, values, nulls);
+}
+
+/* inv_receive() and inv_adjust(), which differ in the sign they allow. */
+static Datum
+change_stock(FunctionCallInfo fcinfo, const char *name, const char *operation,
+			 const char *quantity_argument, int64 delta)
+{
+	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *location = argument_optional_name(fcinfo, 2, "location");
+	char	   *reason = argument_optional_text(fcinfo, 3);
+	KeyedCall	keyed;
+	Call	   *call;
+	CatalogueItem item;
+	StockLevel	level;
+	int32		location_id;
+	bool		replayed;
+	Datum		row;
+
+	key_begin(&keyed, operation, argument_optional_name(fcinfo, 4, "key"));
+	key_argument_text(&keyed, "sku", sku);
+	key_argument_int64(&keyed, quantity_argument, delta);
+	key_argument_text(&keyed, "location", location);
+	key_argument_text(&keyed, "reason", reason);
+
+	call = call_begin(name, CALL_WRITES);
+	replayed = key_replays(call, &keyed);
+	item_require(call, sku, &item);
+	location_id = location_require(call, location);
+	if (!replayed)
+		replayed = !key_claim(call, &keyed);
+	if (replayed)
+		stock_level(call, &item, location_id, &level);
+	else
+		stock_change(call, &item, location_id, delta, operation, reason,
+					 &level);
+	row = level_row(call, fcinfo, &level, replayed);
+	call_end(call);
+	return row;
+}
+
+Datum
+inv_receive(PG_FUNCTION_ARGS)
+{
+	return change_stock(fcinfo, "inv_receive()", "receive", "quantity",
+						argument_quantity(fcinfo, 1, "quantity"));
+}
+
+Datum
+inv_adjust(PG_FUNCTION_ARGS)
+{
+	int64		delta = argument_int64(fcinfo, 1, "delta");
+
+	if (delta == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("delta must not be zero")));
+	if (delta > MAX_QUANTITY || delta < -MAX_QUANTITY)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("delta is out of range"),
+				 errdetail("It is " INT64_FORMAT "; at most " INT64_FORMAT
+						   " either way is allowed.", delta, MAX_QUANTITY)));
+	return change_stock(fcinfo, "inv_adjust()", "adjust", "delta", delta);
+}
+
+Datum
+inv_set_stock(PG_FUNCTION_ARGS)
+{
+	StockTake	take = {0};
+	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *location = argument_optional_name(fcinfo, 2, "location");
+	Call	   *call;
+	CatalogueItem item;
+	StockLevel	level;
+	int32		location_id;
+	Datum		row;
+
+	take.operation = "set_stock";
+	take.count = argument_int64(fcinfo, 1, "on_hand");
+	if (take.count != 0)
+		check_quantity(take.count, "on_hand");
+	take.check_version = !PG_ARGISNULL(3);
+	take.expected_version = take.check_version ? PG_GETARG_INT64(3) : 0;
+	take.reason = argument_optional_text(fcinfo, 4);
+	take.on_shelf = argument_bool(fcinfo, 5, "on_shelf");
+	take.force = argument_bool(fcinfo, 6, "force");
+
+	call = call_begin("inv_set_stock()", CALL_WRITES);
+	item_require(call, sku, &item);
+	location_id = location_require(call, location);
+	stock_take(call, &item, location_id, &take, &level);
+	row = level_row(call, fcinfo, &level, false);
+	call_end(call);
+	return row;
+}
+
+/* A row of a bulk load; "place" is its place in the arrays. */
+typedef struct LoadRow
+{
+	int			place;
+	int64		quantity;
+	CatalogueItem item;
+	bool		created;
+	StockLevel	level;
+} LoadRow;
+
+/* The lock order: by item. */
+static int
+compare_items(const void *left, const void *right)
+{
+	const LoadRow *a = left;
+	const LoadRow *b = right;
+
+	if (a->item.item_id != b->item.item_id)
+		return a->item.item_id < b->item.item_id ? -1 : 1;
+	return a->place - b->place;
+}
+
+static int
+compare_row_places(const void *left, const void *right)
+{
+	return ((const LoadRow *) left)->place - ((const LoadRow *) right)->place;
+}
+
+static int
+compare_skus(const void *left, const void *right)
+{
+	return strcmp(*(char *const *) left, *(char *const *) right);
+}
+
+/*
+ * Add the SKUs that are new, in one statement, and return them sorted.  Two
+ * loads that add the same SKUs do so in the same order.
+ */
+static char **
+add_items(Call *call, char **skus, int count, int *added)
+{
+	static SqlStatement insert_items = {
+		"INSERT INTO inv_item (sku, name)"
+		" SELECT DISTINCT sku, sku FROM unnest($1) AS sku ORDER BY sku"
+		" ON CONFLICT DO NOTHING RETURNING sku",
+		SPI_OK_INSERT_RETURNING, 1, {TEXTARRAYOID}
+	};
+	Datum	   *elements = palloc(count * sizeof(Datum));
+	MemoryContext context = CurrentMemoryContext;
+	Datum		array;
+	char	  **names;
+
+	for (int i = 0; i < count; i++)
+		elements[i] = CStringGetTextDatum(skus[i]);
+	array = PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false,
+											TYPALIGN_INT));
+	sql_begin(call);
+	*added = (int) sql_run(call, &insert_items, &array, NULL);
+	names = MemoryContextAlloc(context, (*added + 1) * sizeof(char *));
+	for (int i = 0; i < *added; i++)
+	{
+		bool		isnull;
+		char	   *name = TextDatumGetCString(sql_value(i, 1, &isnull));
+
+		names[i] = MemoryContextStrdup(context, name);
+	}
+	sql_end(call);
+	call_next_command(call);
+	qsort(names, *added, sizeof(char *), compare_skus);
+	return names;
+}
+
+/*
+ * Set on_hand of many SKUs, adding those that are new.  Raises 22023 for a SKU
+ * that is named twice, IV010, IV012, 40001.
+ */
+Datum
+inv_load_stock(PG_FUNCTION_ARGS)
+{
+	StockTake	take = {0};
+	int			count;
+	char	  **skus;
+	int64	   *quantities;
+	char	   *location = argument_optional_name(fcinfo, 2, "location");
+	Call	   *call;
+	int32		location_id;
+	char	  **added;
+	int			added_count;
+	LoadRow    *rows;
+	MemoryContext row_context;
+	ReturnSetInfo *result;
+
+	argument_lines(fcinfo, 0, &count, &skus, &quantities);
+	take.operation = "load_stock";
+	take.reason = argument_optional_text(fcinfo, 3);
+
+	InitMaterializedSRF(fcinfo, 0);
+	result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	call = call_begin("inv_load_stock()", CALL_WRITES);
+	location_id = location_require(call, location);
+	added = add_items(call, skus, count, &added_count);
+
+	rows = MemoryContextAllocHuge(call->context, count * sizeof(LoadRow));
+	for (int i = 0; i < count; i++)
+	{
+		rows[i].place = i;
+		rows[i].quantity = quantities[i];
+		rows[i].created = bsearch(&skus[i], added, added_count, sizeof(char *),
+								  compare_skus) != NULL;
+		item_require(call, skus[i], &rows[i].item);
+	}
+	qsort(rows, count, sizeof(LoadRow), compare_items);
+
+	row_context = AllocSetContextCreate(call->context, "loaded row",
+										ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < count; i++)
+	{
+		MemoryContext old_context;
+
+		if (i > 0 && rows[i].item.item_id == rows[i - 1].item.item_id)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("SKU \"%s\" is named twice", rows[i].item.sku)));
+		old_context = MemoryContextSwitchTo(row_context);
+		take.count = rows[i].quantity;
+		stock_take(call, &rows[i].item, location_id, &take, &rows[i].level);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(row_context);
+	}
+
+	qsort(rows, count, sizeof(LoadRow), compare_row_places);
+	for (int i = 0; i < count; i++)
+	{
+		bool		nulls[7] = {false};
+		Datum		values[7];
+		MemoryContext old_context = MemoryContextSwitchTo(row_context);
+
+		level_values(call, &rows[i].level, values);
+		values[6] = BoolGetDatum(rows[i].created);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(row_context);
+	}
+	call_end(call);
+	return (Datum) 0;
+}

@@ -1,0 +1,330 @@
+/*
+ * idempotency.c
+ *		Idempotency keys: a repeat with the same key gets the first result.
+ *
+ * The row of a key is written in the transaction of the call that it belongs
+ * to, before that call locks anything.  So a key is taken if and only if its
+ * effect is there, and errors are not remembered.
+ *
+ * Two calls with one key may come at the same instant.  The second must wait
+ * until the first has ended, then replay it, or go ahead if it rolled back:
+ *
+ * - key_replays() and key_claim() look with a snapshot that sees uncommitted
+ *   rows, and wait for the transaction that wrote one.
+ * - Between looking and inserting, a lock on a hash of the key keeps twins
+ *   apart.  It is held for those few microseconds only, not until the
+ *   transaction ends, so that a transaction may use any number of keys
+ *   without filling the lock table.  Whoever holds it waits for nothing, and
+ *   two keys with one hash only cost each other that moment.
+ *
+ * While a call waits here it holds no other lock of ours: the key comes first
+ * in the lock order.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "records/idempotency.h"
+#include "table/row.h"
+
+enum ColumnOfIdempotency
+{
+	IDEMPOTENCY_SCOPE = 1,
+	IDEMPOTENCY_KEY,
+	IDEMPOTENCY_REQUEST,
+	IDEMPOTENCY_RESERVATION_ID,
+	IDEMPOTENCY_ORDER_ID,
+	IDEMPOTENCY_CREATED_AT
+};
+
+/* Begin to describe a call.  "key" may be NULL: then nothing is remembered. */
+void
+key_begin(KeyedCall *keyed, const char *scope, const char *key)
+{
+	memset(keyed, 0, sizeof(KeyedCall));
+	keyed->scope = scope;
+	keyed->key = key;
+	if (key != NULL)
+	{
+		initStringInfo(&keyed->request);
+		appendStringInfoChar(&keyed->request, '{');
+	}
+}
+
+/*
+ * Add an argument whose value is JSON text.  Arguments left NULL are left out,
+ * so that a later version can add one and still replay older keys.
+ */
+void
+key_argument_json(KeyedCall *keyed, const char *argument, const char *json)
+{
+	if (keyed->key == NULL || json == NULL)
+		return;
+	if (keyed->request.len > 1)
+		appendStringInfoChar(&keyed->request, ',');
+	escape_json(&keyed->request, argument);
+	appendStringInfoChar(&keyed->request, ':');
+	appendStringInfoString(&keyed->request, json);
+}
+
+void
+key_argument_text(KeyedCall *keyed, const char *argument, const char *value)
+{
+	StringInfoData json;
+
+	if (keyed->key == NULL || value == NULL)
+		return;
+	initStringInfo(&json);
+	escape_json(&json, value);
+	key_argument_json(keyed, argument, json.data);
+	pfree(json.data);
+}
+
+void
+key_argument_int64(KeyedCall *keyed, const char *argument, int64 value)
+{
+	if (keyed->key != NULL)
+		key_argument_json(keyed, argument, psprintf(INT64_FORMAT, value));
+}
+
+/* False is the default of every such argument, and left out like a NULL. */
+void
+key_argument_bool(KeyedCall *keyed, const char *argument, bool value)
+{
+	if (value)
+		key_argument_json(keyed, argument, "true");
+}
+
+/* The request as jsonb. */
+static Jsonb *
+request_jsonb(const KeyedCall *keyed)
+{
+	char	   *text = psprintf("%s}", keyed->request.data);
+
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+/* The value of an argument in a request; NULL if it is not there. */
+static Jsonb *
+request_value(Jsonb *request, const char *argument, int length)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&request->root, argument,
+													 length, NULL);
+
+	return value == NULL ? NULL : JsonbValueToJsonb(value);
+}
+
+/* Raise IV005 for the first argument of "here" that differs in "there". */
+static void
+compare_arguments(const KeyedCall *keyed, Jsonb *here, Jsonb *there)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&here->root);
+	JsonbIteratorToken token;
+	JsonbValue	name;
+
+	while ((token = JsonbIteratorNext(&iterator, &name, true)) != WJB_DONE)
+	{
+		Jsonb	   *value;
+		Jsonb	   *other;
+
+		if (token != WJB_KEY)
+			continue;
+		value = request_value(here, name.val.string.val, name.val.string.len);
+		other = request_value(there, name.val.string.val, name.val.string.len);
+		if (other == NULL ||
+			compareJsonbContainers(&value->root, &other->root) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INV_KEY_REUSED),
+					 errmsg("key \"%s\" was used with other arguments",
+							keyed->key),
+					 errdetail("Argument \"%.*s\" differs from the first call's.",
+							   name.val.string.len, name.val.string.val),
+					 errhint("Use a new key for a new request.")));
+	}
+}
+
+/*
+ * Look for the row of a key that is committed or ours; where another
+ * transaction is about to write or delete it, *in_progress is its id.
+ */
+static bool
+find_key(Call *call, OpenTable *table, const KeyedCall *keyed,
+		 TransactionId *in_progress)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(keyed->scope));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(keyed->key));
+	return row_find_committed(call, table, INDEX_IDEMPOTENCY, keys, 2,
+							  in_progress);
+}
+
+/* Compare with the first call (IV005) and read what came of it. */
+static void
+replay(Call *call, OpenTable *table, KeyedCall *keyed)
+{
+	Jsonb	   *request;
+	Jsonb	   *first;
+	Datum		value;
+	bool		isnull;
+
+	if (IsolationUsesXactSnapshot() &&
+		!table_tuple_satisfies_snapshot(table->relation, table->found,
+										GetActiveSnapshot()))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+
+	value = row_get(table->found, IDEMPOTENCY_REQUEST, &isnull);
+	first = DatumGetJsonbPCopy(value);
+	value = row_get(table->found, IDEMPOTENCY_RESERVATION_ID, &isnull);
+	keyed->has_reservation = !isnull;
+	if (!isnull)
+		keyed->reservation_id = *DatumGetUUIDP(value);
+	value = row_get(table->found, IDEMPOTENCY_ORDER_ID, &isnull);
+	keyed->has_order = !isnull;
+	if (!isnull)
+		keyed->order_id = *DatumGetUUIDP(value);
+
+	request = request_jsonb(keyed);
+	compare_arguments(keyed, request, first);
+	compare_arguments(keyed, first, request);
+
+	/* what the first call wrote may be newer than our snapshot */
+	call_see_now(call);
+}
+
+/*
+ * Was there a call with this key before?  Waits for one that has not ended.
+ * True: it asked the same, and its ids are in "keyed".  Raises IV005 if it
+ * asked something else, 40001 if the transaction's snapshot does not see it.
+ * Takes no lock and no transaction id.
+ */
+bool
+key_replays(Call *call, KeyedCall *keyed)
+{
+	OpenTable  *table;
+	TransactionId in_progress;
+
+	if (keyed->key == NULL)
+		return false;
+
+	table = call_open(call, TABLE_IDEMPOTENCY);
+	for (;;)
+	{
+		if (find_key(call, table, keyed, &in_progress))
+		{
+			replay(call, table, keyed);
+			return true;
+		}
+		if (!TransactionIdIsValid(in_progress))
+			return false;
+		ExecClearTuple(table->found);
+		XactLockTableWait(in_progress, NULL, NULL, XLTW_None);
+		call_see_now(call);
+	}
+}
+
+/* The lock that keeps twins apart while they look and insert. */
+static void
+twin_lock_tag(LOCKTAG *tag, const KeyedCall *keyed)
+{
+	uint64		hash;
+
+	hash = hash_bytes_extended((const unsigned char *) keyed->key,
+							   strlen(keyed->key),
+							   hash_bytes((const unsigned char *) keyed->scope,
+										  strlen(keyed->scope)));
+	memset(tag, 0, sizeof(LOCKTAG));
+	tag->locktag_field1 = MyDatabaseId;
+	tag->locktag_field2 = (uint32) (hash >> 32);
+	tag->locktag_field3 = (uint32) hash;
+	tag->locktag_type = LOCKTAG_USERLOCK;
+	tag->locktag_lockmethodid = DEFAULT_LOCKMETHOD;
+}
+
+/* Insert the row of a key. */
+static void
+insert_key(Call *call, OpenTable *table, KeyedCall *keyed)
+{
+	row_begin_insert(call, table);
+	row_set_text(table, IDEMPOTENCY_SCOPE, keyed->scope);
+	row_set_text(table, IDEMPOTENCY_KEY, keyed->key);
+	row_set(table, IDEMPOTENCY_REQUEST, JsonbPGetDatum(request_jsonb(keyed)));
+	if (keyed->has_reservation)
+		row_set(table, IDEMPOTENCY_RESERVATION_ID,
+				UUIDPGetDatum(&keyed->reservation_id));
+	if (keyed->has_order)
+		row_set(table, IDEMPOTENCY_ORDER_ID, UUIDPGetDatum(&keyed->order_id));
+	row_set(table, IDEMPOTENCY_CREATED_AT,
+			TimestampTzGetDatum(GetCurrentTimestamp()));
+	row_insert(call, table);
+	keyed->tid = table->next->tts_tid;
+}
+
+/*
+ * Take the key for this call, whose ids are in "keyed".  False: a twin was
+ * faster; then it is as if key_replays() had returned true.  The caller holds
+ * no other lock of ours.  Raises what key_replays() raises.
+ */
+bool
+key_claim(Call *call, KeyedCall *keyed)
+{
+	OpenTable  *table;
+	LOCKTAG		tag;
+	TransactionId in_progress;
+
+	if (keyed->key == NULL)
+		return true;
+
+	table = call_open(call, TABLE_IDEMPOTENCY);
+	twin_lock_tag(&tag, keyed);
+	for (;;)
+	{
+		bool		found;
+
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		found = find_key(call, table, keyed, &in_progress);
+		if (!found && !TransactionIdIsValid(in_progress))
+		{
+			insert_key(call, table, keyed);
+			LockRelease(&tag, ExclusiveLock, false);
+			return true;
+		}
+		LockRelease(&tag, ExclusiveLock, false);
+
+		if (found)
+		{
+			replay(call, table, keyed);
+			return false;
+		}
+		ExecClearTuple(table->found);
+		XactLockTableWait(in_progress, NULL, NULL, XLTW_None);
+		call_see_now(call);
+	}
+}
+
+/* Give a claimed key back: the call came to nothing and may be repeated. */
+void
+key_withdraw(Call *call, KeyedCall *keyed)
+{
+	if (keyed->key == NULL)
+		return;
+	call_next_command(call);
+	row_delete(call, call_open(call, TABLE_IDEMPOTENCY), &keyed->tid);
+}

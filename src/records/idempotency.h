@@ -1,0 +1,46 @@
+/*
+ * idempotency.h
+ *		Idempotency keys: a repeat with the same key gets the first result.
+ */
+#ifndef INVENTORY_IDEMPOTENCY_H
+#define INVENTORY_IDEMPOTENCY_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "storage/itemptr.h"
+#include "utils/uuid.h"
+
+#include "table/call.h"
+
+/*
+ * A call made under a key: what it asked, and what came of it.  Zero it,
+ * say what is asked with key_request_...(), then use it.
+ */
+typedef struct KeyedCall
+{
+	const char *scope;			/* the operation */
+	const char *key;			/* NULL: no key, everything below is idle */
+	StringInfoData request;		/* the arguments, a JSON object being made */
+	ItemPointerData tid;		/* of the row, once claimed */
+	bool		has_reservation;
+	pg_uuid_t	reservation_id; /* what it produced or acted on */
+	bool		has_order;
+	pg_uuid_t	order_id;
+} KeyedCall;
+
+extern void key_begin(KeyedCall *keyed, const char *scope, const char *key);
+extern void key_argument_text(KeyedCall *keyed, const char *argument,
+							  const char *value);
+extern void key_argument_int64(KeyedCall *keyed, const char *argument,
+							   int64 value);
+extern void key_argument_bool(KeyedCall *keyed, const char *argument,
+							  bool value);
+extern void key_argument_json(KeyedCall *keyed, const char *argument,
+							  const char *json);
+
+extern bool key_replays(Call *call, KeyedCall *keyed);
+extern bool key_claim(Call *call, KeyedCall *keyed);
+extern void key_withdraw(Call *call, KeyedCall *keyed);
+
+#endif							/* INVENTORY_IDEMPOTENCY_H */

@@ -1,0 +1,137 @@
+/*
+ * item.c
+ *		Items and locations: what is sold and where it is kept.
+ *
+ * Read, never locked: a shop that closes a listing stops the calls that begin
+ * afterwards, not one that has already read the item.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/numeric.h"
+
+#include "errors.h"
+#include "records/item.h"
+#include "table/row.h"
+
+enum ColumnOfItem
+{
+	ITEM_ITEM_ID = 1,
+	ITEM_SKU,
+	ITEM_NAME,
+	ITEM_UNIT_PRICE,
+	ITEM_CURRENCY,
+	ITEM_LISTED_UNTIL,
+	ITEM_SELLING,
+	ITEM_HOLD_TTL
+};
+
+enum ColumnOfLocation
+{
+	LOCATION_LOCATION_ID = 1,
+	LOCATION_CODE
+};
+
+/* Microseconds in an interval, a month being 30 days. */
+static int64
+interval_microseconds(const Interval *interval)
+{
+	return interval->time +
+		((int64) interval->month * DAYS_PER_MONTH + interval->day) * USECS_PER_DAY;
+}
+
+/* Find an item by its SKU; false if there is none. */
+bool
+item_find(Call *call, const char *sku, CatalogueItem *item)
+{
+	OpenTable  *table = call_open(call, TABLE_ITEM);
+	ScanKeyData key;
+	Datum		value;
+	bool		isnull;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(sku));
+	if (!row_find(call, table, INDEX_ITEM_SKU, &key, 1))
+		return false;
+
+	item->item_id = row_get_int64(table->found, ITEM_ITEM_ID);
+	item->sku = row_get_text(table->found, ITEM_SKU);
+	value = row_get(table->found, ITEM_UNIT_PRICE, &isnull);
+	item->unit_price = NumericGetDatum(DatumGetNumericCopy(value));
+	item->currency = row_get_text(table->found, ITEM_CURRENCY);
+	value = row_get(table->found, ITEM_LISTED_UNTIL, &isnull);
+	item->listed_until = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+	item->selling = row_get_bool(table->found, ITEM_SELLING);
+	value = row_get(table->found, ITEM_HOLD_TTL, &isnull);
+	item->hold_ttl = isnull ? 0 : interval_microseconds(DatumGetIntervalP(value));
+	return true;
+}
+
+/* Find an item by its SKU; raises IV004 if there is none. */
+void
+item_require(Call *call, const char *sku, CatalogueItem *item)
+{
+	if (!item_find(call, sku, item))
+		ereport(ERROR,
+				(errcode(ERRCODE_INV_SKU_UNKNOWN),
+				 errmsg("unknown SKU \"%s\"", sku),
+				 errhint("Add it with inv_add_item().")));
+}
+
+/* The SKU of an item, for messages and results. */
+char *
+item_sku(Call *call, int64 item_id)
+{
+	OpenTable  *table = call_open(call, TABLE_ITEM);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	if (!row_find(call, table, INDEX_ITEM_ID, &key, 1))
+		return psprintf("item " INT64_FORMAT, item_id);
+	return row_get_text(table->found, ITEM_SKU);
+}
+
+/*
+ * The id of a location; NULL is the default one, which need not have a row
+ * yet.  Raises IV010 if there is no such location.
+ */
+int32
+location_require(Call *call, const char *code)
+{
+	OpenTable  *table;
+	ScanKeyData key;
+
+	if (code == NULL || strcmp(code, DEFAULT_LOCATION_CODE) == 0)
+		return DEFAULT_LOCATION_ID;
+
+	table = call_open(call, TABLE_LOCATION);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(code));
+	if (!row_find(call, table, INDEX_LOCATION_CODE, &key, 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INV_LOCATION_UNKNOWN),
+				 errmsg("unknown location \"%s\"", code),
+				 errhint("Add it with inv_add_location().")));
+	return row_get_int32(table->found, LOCATION_LOCATION_ID);
+}
+
+/* The code of a location, for messages and results. */
+char *
+location_code(Call *call, int32 location_id)
+{
+	OpenTable  *table;
+	ScanKeyData key;
+
+	if (location_id == DEFAULT_LOCATION_ID)
+		return pstrdup(DEFAULT_LOCATION_CODE);
+
+	table = call_open(call, TABLE_LOCATION);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(location_id));
+	if (!row_find(call, table, INDEX_LOCATION_ID, &key, 1))
+		return psprintf("location %d", location_id);
+	return row_get_text(table->found, LOCATION_CODE);
+}

@@ -1,0 +1,28 @@
+/*
+ * ledger.h
+ *		The ledger: every change of stock, append-only.
+ */
+#ifndef INVENTORY_LEDGER_H
+#define INVENTORY_LEDGER_H
+
+#include "postgres.h"
+
+#include "utils/uuid.h"
+
+#include "table/call.h"
+
+/* Why stock changes; what goes into the ledger beside the numbers. */
+typedef struct Posting
+{
+	const char *operation;		/* "reserve", "confirm" and so on */
+	const pg_uuid_t *reservation_id;	/* NULL: none */
+	const pg_uuid_t *order_id;	/* NULL: none */
+	const char *reason;			/* NULL: none */
+} Posting;
+
+extern void ledger_append(Call *call, const Posting *posting,
+						  int64 item_id, int32 location_id, int32 stripe,
+						  int64 delta_on_hand, int64 delta_reserved,
+						  int64 on_hand_after, int64 reserved_after);
+
+#endif							/* INVENTORY_LEDGER_H */

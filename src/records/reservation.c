@@ -1,0 +1,412 @@
+/*
+ * reservation.c
+ *		Reservations and their lines.
+ *
+ * The lock of a reservation is the row of its line 1, which exists for as
+ * long as the reservation does: a line that is released whole stays, with
+ * quantity 0.  Whoever changes any line has locked line 1 first.  That one
+ * lock decides between a confirm and a sweep that come at the same moment.
+ *
+ * A hold is dead when the server's clock has reached expires_at, swept or
+ * not.  The clock is read by the rules, after the lock was got: the caller may
+ * have waited, and what was alive when he came may be dead when his turn is.
+ *
+ * Lazy reclaim frees single lines of a dead reservation (those that sit on the
+ * stock somebody needs), so a dead reservation may mix active and expired
+ * lines.  One expired line makes it expired for ever.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/numeric.h"
+
+#include "errors.h"
+#include "records/reservation.h"
+
+enum ColumnOfReservation
+{
+	RESERVATION_RESERVATION_ID = 1,
+	RESERVATION_LINE_NO,
+	RESERVATION_ITEM_ID,
+	RESERVATION_LOCATION_ID,
+	RESERVATION_STRIPE,
+	RESERVATION_QUANTITY,
+	RESERVATION_RETURNED,
+	RESERVATION_UNIT_PRICE,
+	RESERVATION_CURRENCY,
+	RESERVATION_STATUS,
+	RESERVATION_CUSTOMER,
+	RESERVATION_REFERENCE,
+	RESERVATION_EXPIRES_AT,
+	RESERVATION_CREATED_AT,
+	RESERVATION_CLOSED_AT,
+	RESERVATION_METADATA
+};
+
+static const char *const status_names[] = {
+	[RESERVATION_ACTIVE] = "active",
+	[RESERVATION_CONFIRMING] = "confirming",
+	[RESERVATION_CONFIRMED] = "confirmed",
+	[RESERVATION_CANCELLED] = "cancelled",
+	[RESERVATION_EXPIRED] = "expired",
+};
+
+/* A status as SQL spells it. */
+const char *
+reservation_status_name(ReservationStatus status)
+{
+	return status_names[status];
+}
+
+static ReservationStatus
+read_status(TupleTableSlot *slot)
+{
+	char	   *name = row_get_text(slot, RESERVATION_STATUS);
+
+	for (int i = 0; i < lengthof(status_names); i++)
+	{
+		if (name != NULL && strcmp(name, status_names[i]) == 0)
+			return (ReservationStatus) i;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("reservation line has an unknown status \"%s\"",
+					name == NULL ? "" : name)));
+}
+
+/* An id as SQL spells it. */
+char *
+uuid_text(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* Read a line from a row; what it points to is copied. */
+void
+line_read(ReservationLine *line, TupleTableSlot *slot)
+{
+	Datum		value;
+	bool		isnull;
+
+	line->tid = slot->tts_tid;
+	value = row_get(slot, RESERVATION_RESERVATION_ID, &isnull);
+	memcpy(&line->reservation_id, DatumGetUUIDP(value), sizeof(pg_uuid_t));
+	line->line_no = row_get_int32(slot, RESERVATION_LINE_NO);
+	line->stock.item_id = row_get_int64(slot, RESERVATION_ITEM_ID);
+	line->stock.location_id = row_get_int32(slot, RESERVATION_LOCATION_ID);
+	line->stock.stripe = row_get_int32(slot, RESERVATION_STRIPE);
+	line->quantity = row_get_int64(slot, RESERVATION_QUANTITY);
+	line->returned = row_get_int64(slot, RESERVATION_RETURNED);
+	value = row_get(slot, RESERVATION_UNIT_PRICE, &isnull);
+	line->unit_price = NumericGetDatum(DatumGetNumericCopy(value));
+	line->currency = row_get_text(slot, RESERVATION_CURRENCY);
+	line->status = read_status(slot);
+	line->customer = row_get_text(slot, RESERVATION_CUSTOMER);
+	line->reference = row_get_text(slot, RESERVATION_REFERENCE);
+	line->expires_at = row_get_int64(slot, RESERVATION_EXPIRES_AT);
+	line->created_at = row_get_int64(slot, RESERVATION_CREATED_AT);
+	line->metadata = (Datum) 0;
+}
+
+/* The lines of a reservation, as the call's snapshot sees them. */
+static void
+read_lines(Call *call, OpenTable *table, Reservation *reservation)
+{
+	ScanKeyData key;
+	RowWalk		walk;
+	int			capacity = 4;
+
+	reservation->count = 0;
+	reservation->lines = palloc(capacity * sizeof(ReservationLine));
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(&reservation->id));
+	row_walk_begin(&walk, call, table, INDEX_RESERVATION, &key, 1);
+	while (row_walk_next(&walk))
+	{
+		if (reservation->count == capacity)
+		{
+			capacity *= 2;
+			reservation->lines = repalloc(reservation->lines,
+										  capacity * sizeof(ReservationLine));
+		}
+		line_read(&reservation->lines[reservation->count++], walk.slot);
+	}
+	row_walk_end(&walk);
+}
+
+/* Find a reservation that the call's snapshot sees; false if there is none. */
+bool
+reservation_find(Call *call, const pg_uuid_t *id, Reservation *reservation)
+{
+	reservation->id = *id;
+	read_lines(call, call_open(call, TABLE_RESERVATION), reservation);
+	return reservation->count > 0;
+}
+
+/* Look line 1, the lock, up. */
+static bool
+find_first_line(Call *call, OpenTable *table, const pg_uuid_t *id)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(1));
+	return row_find(call, table, INDEX_RESERVATION, keys, 2);
+}
+
+/*
+ * Lock a reservation and read its lines as they are now.  ROW_GONE: the call's
+ * snapshot sees none of that id.  Takes a new snapshot: the caller must not be
+ * in the middle of a walk.  Raises 40001.
+ */
+RowLock
+reservation_lock(Call *call, const pg_uuid_t *id, RowWait wait,
+				 Reservation *reservation)
+{
+	OpenTable  *table = call_open(call, TABLE_RESERVATION);
+	ItemPointerData tid;
+	RowLock		result;
+
+	reservation->id = *id;
+	reservation->count = 0;
+	if (!find_first_line(call, table, id))
+		return ROW_GONE;
+	tid = table->found->tts_tid;
+	result = row_lock(call, table, &tid, wait);
+	if (result != ROW_LOCKED)
+		return result;
+
+	/* nobody else changes its lines from here on: read them as they are now */
+	call_see_now(call);
+	read_lines(call, table, reservation);
+	for (int i = 0; i < reservation->count; i++)
+	{
+		ReservationLine *line = &reservation->lines[i];
+
+		/* a transaction with one snapshot may have read an old version */
+		if (line->line_no > 1 &&
+			row_lock(call, table, &line->tid, ROW_WAIT) != ROW_LOCKED)
+			elog(ERROR, "line of a locked reservation is gone");
+	}
+	return ROW_LOCKED;
+}
+
+/* IV003. */
+void
+reservation_report_unknown(const pg_uuid_t *id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INV_RESERVATION_UNKNOWN),
+			 errmsg("reservation not found"),
+			 errdetail("There is no reservation %s that this call may see.",
+					   uuid_text(id))));
+}
+
+/* The status of a reservation at a moment, swept or not. */
+ReservationStatus
+reservation_status(const Reservation *reservation, TimestampTz now)
+{
+	for (int i = 0; i < reservation->count; i++)
+	{
+		if (reservation->lines[i].status == RESERVATION_EXPIRED)
+			return RESERVATION_EXPIRED;
+	}
+	if (reservation->lines[0].status == RESERVATION_ACTIVE &&
+		now >= reservation->lines[0].expires_at)
+		return RESERVATION_EXPIRED;
+	return reservation->lines[0].status;
+}
+
+/* Add the stock rows that the active lines of a reservation sit on. */
+void
+reservation_add_stock(const Reservation *reservation, StockSet *set)
+{
+	for (int i = 0; i < reservation->count; i++)
+	{
+		const ReservationLine *line = &reservation->lines[i];
+
+		if (line->status == RESERVATION_ACTIVE && line->quantity > 0)
+			stock_add_key(set, line->stock);
+	}
+}
+
+/* Insert a line. */
+void
+line_insert(Call *call, const ReservationLine *line)
+{
+	OpenTable  *table = call_open(call, TABLE_RESERVATION);
+
+	row_begin_insert(call, table);
+	row_set(table, RESERVATION_RESERVATION_ID,
+			UUIDPGetDatum(&line->reservation_id));
+	row_set(table, RESERVATION_LINE_NO, Int32GetDatum(line->line_no));
+	row_set(table, RESERVATION_ITEM_ID, Int64GetDatum(line->stock.item_id));
+	row_set(table, RESERVATION_LOCATION_ID,
+			Int32GetDatum(line->stock.location_id));
+	row_set(table, RESERVATION_STRIPE, Int32GetDatum(line->stock.stripe));
+	row_set(table, RESERVATION_QUANTITY, Int64GetDatum(line->quantity));
+	row_set(table, RESERVATION_RETURNED, Int64GetDatum(line->returned));
+	row_set(table, RESERVATION_UNIT_PRICE, line->unit_price);
+	row_set_text(table, RESERVATION_CURRENCY, line->currency);
+	row_set_text(table, RESERVATION_STATUS,
+				 reservation_status_name(line->status));
+	row_set_text(table, RESERVATION_CUSTOMER, line->customer);
+	row_set_text(table, RESERVATION_REFERENCE, line->reference);
+	row_set(table, RESERVATION_EXPIRES_AT,
+			TimestampTzGetDatum(line->expires_at));
+	row_set(table, RESERVATION_CREATED_AT,
+			TimestampTzGetDatum(line->created_at));
+	if (line->metadata != (Datum) 0)
+		row_set(table, RESERVATION_METADATA, line->metadata);
+	row_insert(call, table);
+}
+
+/* Begin to change a line, whose reservation the caller has locked. */
+static OpenTable *
+begin_change(Call *call, ReservationLine *line)
+{
+	OpenTable  *table = call_open(call, TABLE_RESERVATION);
+
+	row_begin_update(call, table, &line->tid);
+	return table;
+}
+
+static void
+end_change(Call *call, OpenTable *table, ReservationLine *line)
+{
+	row_update(call, table);
+	line->tid = table->next->tts_tid;
+}
+
+/* Close an active line of a reservation that the caller has locked. */
+void
+line_close(Call *call, ReservationLine *line, ReservationStatus status,
+		   TimestampTz now)
+{
+	OpenTable  *table = begin_change(call, line);
+
+	row_set_text(table, RESERVATION_STATUS, reservation_status_name(status));
+	row_set(table, RESERVATION_CLOSED_AT, TimestampTzGetDatum(now));
+	end_change(call, table, line);
+	line->status = status;
+}
+
+/* Change what a line holds; the reservation is locked. */
+void
+line_set_quantity(Call *call, ReservationLine *line, int64 quantity)
+{
+	OpenTable  *table = begin_change(call, line);
+
+	row_set(table, RESERVATION_QUANTITY, Int64GetDatum(quantity));
+	end_change(call, table, line);
+	line->quantity = quantity;
+}
+
+/* Change what has come back of a sold line; the reservation is locked. */
+void
+line_set_returned(Call *call, ReservationLine *line, int64 returned)
+{
+	OpenTable  *table = begin_change(call, line);
+
+	row_set(table, RESERVATION_RETURNED, Int64GetDatum(returned));
+	end_change(call, table, line);
+	line->returned = returned;
+}
+
+/* Change when a line dies; the reservation is locked. */
+void
+line_set_expires_at(Call *call, ReservationLine *line, TimestampTz expires_at)
+{
+	OpenTable  *table = begin_change(call, line);
+
+	row_set(table, RESERVATION_EXPIRES_AT, TimestampTzGetDatum(expires_at));
+	end_change(call, table, line);
+	line->expires_at = expires_at;
+}
+
+/* Walk over the active lines that are dead at a moment, longest dead first. */
+void
+dead_lines_walk(RowWalk *walk, Call *call, TimestampTz now)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(now));
+	row_walk_begin(walk, call, call_open(call, TABLE_RESERVATION),
+				   INDEX_RESERVATION_EXPIRY, &key, 1);
+}
+
+/*
+ * Walk over the active lines on one stock row that are dead at a moment
+ * (DT_NOEND: over all of them), those that die first in front.
+ */
+void
+held_lines_walk(RowWalk *walk, Call *call, const StockKey *stock,
+				TimestampTz dead_at)
+{
+	ScanKeyData keys[4];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(stock->item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(stock->location_id));
+	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(stock->stripe));
+	ScanKeyInit(&keys[3], 4, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(dead_at));
+	row_walk_begin(walk, call, call_open(call, TABLE_RESERVATION),
+				   INDEX_RESERVATION_HELD, keys, 4);
+}
+
+/*
+ * Take a dead line for freeing it, without waiting: first the reservation's
+ * lock, then the line.  ROW_GONE: it is no longer dead, or freed already.
+ * Raises 40001.
+ */
+RowLock
+line_lock_dead(Call *call, ReservationLine *line, TimestampTz now)
+{
+	OpenTable  *table = call_open(call, TABLE_RESERVATION);
+	RowLock		result;
+
+	if (line->line_no != 1)
+	{
+		ItemPointerData first;
+
+		if (!find_first_line(call, table, &line->reservation_id))
+			return ROW_GONE;
+		first = table->found->tts_tid;
+		result = row_lock(call, table, &first, ROW_SKIP_BUSY);
+		if (result != ROW_LOCKED)
+			return result;
+	}
+
+	result = row_lock(call, table, &line->tid, ROW_SKIP_BUSY);
+	if (result != ROW_LOCKED)
+		return result;
+	line_read(line, table->found);
+	if (line->status != RESERVATION_ACTIVE || line->expires_at > now)
+		return ROW_GONE;
+	return ROW_LOCKED;
+}
+
+/*
+ * Units under dead holds on one stock row, as the call's snapshot sees them;
+ * stops counting when there are "enough".
+ */
+int64
+dead_units(Call *call, const StockKey *stock, TimestampTz now, int64 enough)
+{
+	RowWalk		walk;
+	int64		units = 0;
+
+	held_lines_walk(&walk, call, stock, now);
+	while (units < enough && row_walk_next(&walk))
+		units += row_get_int64(walk.slot, RESERVATION_QUANTITY);
+	row_walk_end(&walk);
+	return units;
+}

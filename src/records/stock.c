@@ -1,0 +1,337 @@
+/*
+ * stock.c
+ *		Stock rows: the counters of units on hand and reserved.
+ *
+ * Everybody who changes stock does it in the same three steps:
+ *
+ * 1. say which rows (stock_add_sku(), stock_add_key()) and lock them all with
+ *    stock_lock(), which takes them in the order of their keys: two calls that
+ *    want the same rows wait for one another, never in a circle;
+ * 2. decide on the numbers as they are *now*, under the locks, and post each
+ *    change with stock_post(), which counts and writes the ledger entry;
+ * 3. stock_write(): one update a row, however many changes it took.
+ *
+ * What must never happen: a decision on numbers read before the lock; a
+ * change without its ledger entry; a second lock taken with a row held.
+ *
+ * A SKU's stock at a location may be spread over several rows (stripes); the
+ * sum is the truth.  The rows of one SKU are neighbours in a StockSet, see
+ * stock_of_sku(), and callers take from them in turn.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "records/item.h"
+#include "records/stock.h"
+#include "table/row.h"
+#include "table/sql.h"
+
+enum ColumnOfStock
+{
+	STOCK_ITEM_ID = 1,
+	STOCK_LOCATION_ID,
+	STOCK_STRIPE,
+	STOCK_ON_HAND,
+	STOCK_RESERVED,
+	STOCK_MIN_AVAILABLE,
+	STOCK_BACKORDER_UNLIMITED,
+	STOCK_RETIRED,
+	STOCK_VERSION,
+	STOCK_UPDATED_AT
+};
+
+/* The lock order. */
+int
+stock_key_compare(const void *left, const void *right)
+{
+	const StockKey *a = left;
+	const StockKey *b = right;
+
+	if (a->item_id != b->item_id)
+		return a->item_id < b->item_id ? -1 : 1;
+	if (a->location_id != b->location_id)
+		return a->location_id < b->location_id ? -1 : 1;
+	if (a->stripe != b->stripe)
+		return a->stripe < b->stripe ? -1 : 1;
+	return 0;
+}
+
+static void
+read_row(StockRow *row, TupleTableSlot *slot)
+{
+	row->tid = slot->tts_tid;
+	row->key.item_id = row_get_int64(slot, STOCK_ITEM_ID);
+	row->key.location_id = row_get_int32(slot, STOCK_LOCATION_ID);
+	row->key.stripe = row_get_int32(slot, STOCK_STRIPE);
+	row->on_hand = row_get_int64(slot, STOCK_ON_HAND);
+	row->reserved = row_get_int64(slot, STOCK_RESERVED);
+	row->min_available = row_get_int64(slot, STOCK_MIN_AVAILABLE);
+	row->backorder_unlimited = row_get_bool(slot, STOCK_BACKORDER_UNLIMITED);
+	row->retired = row_get_bool(slot, STOCK_RETIRED);
+	row->version = row_get_int64(slot, STOCK_VERSION);
+	row->changed = false;
+}
+
+/*
+ * The place of "key" in the set: of its row if it is there, else of the row
+ * that it would stand before.
+ */
+static int
+search(const StockSet *set, const StockKey *key, bool *found)
+{
+	int			low = 0;
+	int			high = set->count;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (stock_key_compare(&set->rows[middle].key, key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*found = low < set->count &&
+		stock_key_compare(&set->rows[low].key, key) == 0;
+	return low;
+}
+
+/* Add a row unless it is there; NULL if it was. */
+static StockRow *
+add_row(StockSet *set, const StockKey *key)
+{
+	bool		found;
+	int			place = search(set, key, &found);
+
+	if (found)
+		return NULL;
+	if (set->count == set->capacity)
+	{
+		set->capacity = Max(4, set->capacity * 2);
+		set->rows = set->rows == NULL
+			? palloc(set->capacity * sizeof(StockRow))
+			: repalloc(set->rows, set->capacity * sizeof(StockRow));
+	}
+	memmove(&set->rows[place + 1], &set->rows[place],
+			(set->count - place) * sizeof(StockRow));
+	set->count++;
+	memset(&set->rows[place], 0, sizeof(StockRow));
+	set->rows[place].key = *key;
+	ItemPointerSetInvalid(&set->rows[place].tid);
+	return &set->rows[place];
+}
+
+/*
+ * Add all the stock rows of a SKU at a location, as the call's snapshot sees
+ * them.  There may be none: nothing was ever received there.
+ */
+void
+stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+	ScanKeyData keys[2];
+	RowWalk		walk;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(location_id));
+	row_walk_begin(&walk, call, table, INDEX_STOCK, keys, 2);
+	while (row_walk_next(&walk))
+	{
+		StockRow	read;
+		StockRow   *row;
+
+		read_row(&read, walk.slot);
+		row = add_row(set, &read.key);
+		if (row != NULL)
+			*row = read;
+	}
+	row_walk_end(&walk);
+}
+
+/* Add the stock row that a reservation's line sits on. */
+void
+stock_add_key(StockSet *set, StockKey key)
+{
+	(void) add_row(set, &key);
+}
+
+/* Look a row up that was added by key only. */
+static void
+find_row(Call *call, OpenTable *table, StockRow *row)
+{
+	ScanKeyData keys[3];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(row->key.item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(row->key.location_id));
+	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(row->key.stripe));
+	if (!row_find(call, table, INDEX_STOCK, keys, 3))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a reservation refers to a stock row that does not exist"),
+				 errdetail("SKU \"%s\", location \"%s\", stripe %d.",
+						   item_sku(call, row->key.item_id),
+						   location_code(call, row->key.location_id),
+						   row->key.stripe),
+				 errhint("inv_check() tells what else is wrong.")));
+	read_row(row, table->found);
+}
+
+/* Lock one row and read it again; false if it is busy or gone. */
+static bool
+lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait)
+{
+	if (!ItemPointerIsValid(&row->tid))
+		find_row(call, table, row);
+	if (row_lock(call, table, &row->tid, wait) != ROW_LOCKED)
+		return false;
+	read_row(row, table->found);
+	return true;
+}
+
+/*
+ * Lock every row of the set, in order, waiting as long as it takes, and read
+ * it as it is now.  A row that is gone leaves the set.  The caller holds no
+ * stock row yet.  Raises 40001 where the transaction's snapshot is out of
+ * date.
+ */
+void
+stock_lock(Call *call, StockSet *set)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+	int			kept = 0;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		if (!lock_row(call, table, &set->rows[i], ROW_WAIT))
+			continue;
+		if (kept != i)
+			set->rows[kept] = set->rows[i];
+		kept++;
+	}
+	set->count = kept;
+}
+
+/* Lock one row out of order, without waiting; false if it is busy. */
+bool
+stock_try_lock(Call *call, StockRow *row)
+{
+	return lock_row(call, call_open(call, TABLE_STOCK), row, ROW_SKIP_BUSY);
+}
+
+/* The row with a key, which must be in the set. */
+StockRow *
+stock_find(StockSet *set, StockKey key)
+{
+	bool		found;
+	int			place = search(set, &key, &found);
+
+	if (!found)
+		elog(ERROR, "stock row is not locked");
+	return &set->rows[place];
+}
+
+/* The first of the rows of a SKU at a location, and how many there are. */
+StockRow *
+stock_of_sku(StockSet *set, int64 item_id, int32 location_id, int *count)
+{
+	StockKey	key = {item_id, location_id, PG_INT32_MIN};
+	bool		found;
+	int			first = search(set, &key, &found);
+	int			after = first;
+
+	while (after < set->count &&
+		   set->rows[after].key.item_id == item_id &&
+		   set->rows[after].key.location_id == location_id)
+		after++;
+	*count = after - first;
+	return &set->rows[first];
+}
+
+/*
+ * Make the stock row, and the default location, unless they are there.  For
+ * the shop's calls; buyers find no row and are told that there is no stock.
+ */
+void
+stock_create(Call *call, int64 item_id, int32 location_id)
+{
+	static SqlStatement insert_location = {
+		"INSERT INTO inv_location (location_id, code, name)"
+		" VALUES (0, 'default', 'Default location') ON CONFLICT DO NOTHING",
+		SPI_OK_INSERT
+	};
+	static SqlStatement insert_stock = {
+		"INSERT INTO inv_stock (item_id, location_id, stripe)"
+		" VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
+		SPI_OK_INSERT, 2, {INT8OID, INT4OID}
+	};
+	Datum		values[2] = {Int64GetDatum(item_id), Int32GetDatum(location_id)};
+
+	sql_begin(call);
+	if (location_id == DEFAULT_LOCATION_ID)
+		sql_run(call, &insert_location, NULL, NULL);
+	sql_run(call, &insert_stock, values, NULL);
+	sql_end(call);
+	call_next_command(call);
+}
+
+/* Units that the row could still give to a hold; negative when overdrawn. */
+int64
+stock_row_available(const StockRow *row)
+{
+	if (row->retired)
+		return 0;
+	if (row->backorder_unlimited)
+		return UNLIMITED_UNITS;
+	return row->on_hand - row->reserved - row->min_available;
+}
+
+/*
+ * Change the counters of a locked row, in units, and enter it into the ledger.
+ * stock_write() must follow.
+ */
+void
+stock_post(Call *call, StockRow *row, int64 delta_on_hand,
+		   int64 delta_reserved, const Posting *posting)
+{
+	row->on_hand += delta_on_hand;
+	row->reserved += delta_reserved;
+	row->changed = true;
+	ledger_append(call, posting, row->key.item_id, row->key.location_id,
+				  row->key.stripe, delta_on_hand, delta_reserved,
+				  row->on_hand, row->reserved);
+}
+
+/*
+ * Write the rows that stock_post() changed.  Raises 23514 should a counter
+ * leave its range, whatever a rule thought.
+ */
+void
+stock_write(Call *call, StockSet *set)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+
+	for (int i = 0; i < set->count; i++)
+	{
+		StockRow   *row = &set->rows[i];
+
+		if (!row->changed)
+			continue;
+		row_begin_update(call, table, &row->tid);
+		row_set(table, STOCK_ON_HAND, Int64GetDatum(row->on_hand));
+		row_set(table, STOCK_RESERVED, Int64GetDatum(row->reserved));
+		row_set(table, STOCK_VERSION, Int64GetDatum(row->version));
+		row_set(table, STOCK_UPDATED_AT,
+				TimestampTzGetDatum(GetCurrentTimestamp()));
+		row_update(call, table);
+		row->changed = false;
+	}
+}

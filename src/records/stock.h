@@ -1,0 +1,62 @@
+/*
+ * stock.h
+ *		Stock rows: the counters of units on hand and reserved.
+ */
+#ifndef INVENTORY_STOCK_H
+#define INVENTORY_STOCK_H
+
+#include "postgres.h"
+
+#include "storage/itemptr.h"
+
+#include "records/ledger.h"
+#include "table/call.h"
+
+/* What `available` is when backorders are unlimited. */
+#define UNLIMITED_UNITS INT64CONST(9007199254740992)
+
+typedef struct StockKey
+{
+	int64		item_id;
+	int32		location_id;
+	int32		stripe;
+} StockKey;
+
+typedef struct StockRow
+{
+	StockKey	key;
+	ItemPointerData tid;
+	int64		on_hand;		/* units not sold */
+	int64		reserved;		/* units under active holds */
+	int64		min_available;	/* > 0 safety stock, < 0 backorder cap */
+	bool		backorder_unlimited;
+	bool		retired;		/* takes no new holds */
+	int64		version;
+	bool		changed;		/* stock_write() has something to write */
+} StockRow;
+
+/* Stock rows in lock order, that is, by key; none twice. */
+typedef struct StockSet
+{
+	int			count;
+	int			capacity;
+	StockRow   *rows;
+} StockSet;
+
+extern int	stock_key_compare(const void *left, const void *right);
+extern void stock_add_sku(Call *call, StockSet *set, int64 item_id,
+						  int32 location_id);
+extern void stock_add_key(StockSet *set, StockKey key);
+extern void stock_lock(Call *call, StockSet *set);
+extern bool stock_try_lock(Call *call, StockRow *row);
+extern StockRow *stock_find(StockSet *set, StockKey key);
+extern StockRow *stock_of_sku(StockSet *set, int64 item_id, int32 location_id,
+							  int *count);
+extern void stock_create(Call *call, int64 item_id, int32 location_id);
+
+extern int64 stock_row_available(const StockRow *row);
+extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
+					   int64 delta_reserved, const Posting *posting);
+extern void stock_write(Call *call, StockSet *set);
+
+#endif							/* INVENTORY_STOCK_H */

@@ -1,0 +1,17 @@
+/*
+ * expire.h
+ *		The sweep.
+ */
+#ifndef INVENTORY_EXPIRE_H
+#define INVENTORY_EXPIRE_H
+
+#include "postgres.h"
+
+#include "table/call.h"
+
+/* The most that one sweep takes on, so that its memory is bounded. */
+#define MAX_SWEEP 1000000
+
+extern int64 expire_dead_holds(Call *call, int64 max_count);
+
+#endif							/* INVENTORY_EXPIRE_H */

@@ -1,0 +1,337 @@
+/*
+ * hold.c
+ *		What can be done with a hold: confirm, cancel, release, extend.
+ *
+ * Each takes the reservation's lock, then its stock rows, and only then reads
+ * the clock and decides: a hold that died while its buyer was waiting is dead.
+ * Once the reservation is locked nobody else can free it (sweeps and
+ * reclaiming buyers pass over it), so whatever is decided here stands.
+ */
+#include "postgres.h"
+
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "records/item.h"
+#include "records/route.h"
+#include "rules/hold.h"
+#include "rules/reserve.h"
+#include "settings.h"
+
+/*
+ * Lock a hold.  Raises IV003 if there is none that the caller may see, or if
+ * it belongs to another customer ("customer" NULL: not asked).
+ */
+static void
+lock_hold(Call *call, const pg_uuid_t *id, const char *customer,
+		  Reservation *reservation)
+{
+	const char *owner;
+
+	if (reservation_lock(call, id, ROW_WAIT, reservation) != ROW_LOCKED)
+		reservation_report_unknown(id);
+	owner = reservation->lines[0].customer;
+	if (customer != NULL && (owner == NULL || strcmp(owner, customer) != 0))
+		reservation_report_unknown(id);
+}
+
+/* Read a hold for a replay; raises IV003 if it has been purged. */
+static void
+find_hold(Call *call, const pg_uuid_t *id, Reservation *reservation)
+{
+	if (!reservation_find(call, id, reservation))
+		reservation_report_unknown(id);
+}
+
+/* Raise IV002 or IV008 unless the hold lives. */
+static void
+check_alive(const Reservation *reservation, TimestampTz now,
+			const char *action)
+{
+	ReservationStatus status = reservation_status(reservation, now);
+
+	if (status == RESERVATION_ACTIVE)
+		return;
+	if (status == RESERVATION_EXPIRED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INV_RESERVATION_EXPIRED),
+				 errmsg("reservation has expired"),
+				 errdetail("Reservation %s expired at %s.",
+						   uuid_text(&reservation->id),
+						   timestamptz_to_str(reservation->lines[0].expires_at)),
+				 errhint("Reserve again.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INV_NOT_ALLOWED),
+			 errmsg("cannot %s a reservation that is %s", action,
+					reservation_status_name(status)),
+			 errdetail("Reservation %s.", uuid_text(&reservation->id)),
+			 status == RESERVATION_CONFIRMED
+			 ? errhint("Its order can be changed with inv_cancel_order() or inv_return().")
+			 : 0));
+}
+
+/* Σ quantity × unit price over the lines. */
+static Datum
+total_price(const Reservation *reservation)
+{
+	Datum		total = DirectFunctionCall1(int8_numeric, Int64GetDatum(0));
+
+	for (int i = 0; i < reservation->count; i++)
+	{
+		const ReservationLine *line = &reservation->lines[i];
+		Datum		quantity = DirectFunctionCall1(int8_numeric,
+												   Int64GetDatum(line->quantity));
+
+		total = DirectFunctionCall2(numeric_add, total,
+									DirectFunctionCall2(numeric_mul, quantity,
+														line->unit_price));
+	}
+	return total;
+}
+
+/*
+ * Sell a hold: its units leave the stock, its lines become an order, which is
+ * in *order afterwards.  Returns whether that had been done before.  Raises
+ * IV002, IV003, IV005, IV008, 40001.
+ */
+bool
+confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
+			 const char *customer, PaymentStatus payment_status, Order *order)
+{
+	Reservation reservation;
+	StockSet	stock = {0};
+	Posting		posting = {"confirm", id, &order->order_id, NULL};
+	TimestampTz now;
+
+	keyed->has_reservation = true;
+	keyed->reservation_id = *id;
+	if (key_replays(call, keyed) || !key_claim(call, keyed))
+	{
+		if (!order_find_of_reservation(call, &keyed->reservation_id, order))
+			reservation_report_unknown(id);
+		return true;
+	}
+
+	lock_hold(call, id, customer, &reservation);
+	if (reservation_status(&reservation, GetCurrentTimestamp()) ==
+		RESERVATION_CONFIRMED)
+	{
+		if (!order_find_of_reservation(call, id, order))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("confirmed reservation has no order"),
+					 errdetail("Reservation %s.", uuid_text(id))));
+		return true;
+	}
+	reservation_add_stock(&reservation, &stock);
+	stock_lock(call, &stock);
+	now = GetCurrentTimestamp();
+	check_alive(&reservation, now, "confirm");
+
+	route_make_id(&order->order_id, route_of_id(id), now);
+	order->reservation_id = *id;
+	order->total = total_price(&reservation);
+	order->status = ORDER_CONFIRMED;
+	order->payment_status = payment_status;
+	order_insert(call, order, &reservation.lines[0], now);
+
+	for (int i = 0; i < reservation.count; i++)
+	{
+		ReservationLine *line = &reservation.lines[i];
+
+		line_close(call, line, RESERVATION_CONFIRMED, now);
+		if (line->quantity > 0)
+			stock_post(call, stock_find(&stock, line->stock),
+					   -line->quantity, -line->quantity, &posting);
+	}
+	stock_write(call, &stock);
+	return false;
+}
+
+/*
+ * Give back whatever a reservation still holds and close its active lines as
+ * cancelled or expired.  The reservation and its stock rows, which are in the
+ * set, are locked.  stock_write() must follow.
+ */
+void
+hold_give_back(Call *call, Reservation *reservation, StockSet *stock,
+			   ReservationStatus status, const char *reason, TimestampTz now)
+{
+	Posting		posting = {
+		status == RESERVATION_EXPIRED ? "expire" : "cancel",
+		&reservation->id, NULL, reason
+	};
+
+	for (int i = 0; i < reservation->count; i++)
+	{
+		ReservationLine *line = &reservation->lines[i];
+
+		if (line->status != RESERVATION_ACTIVE)
+			continue;
+		line_close(call, line, status, now);
+		if (line->quantity > 0)
+			stock_post(call, stock_find(stock, line->stock), 0,
+					   -line->quantity, &posting);
+	}
+}
+
+/*
+ * Give a whole hold back.  A dead one becomes expired, whether a sweep has
+ * come by or not.  Raises IV003, IV005, IV008 for a sold one, 40001.
+ */
+void
+cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
+			const char *customer, HoldChange *change)
+{
+	Reservation reservation;
+	StockSet	stock = {0};
+	TimestampTz now;
+
+	keyed->has_reservation = true;
+	keyed->reservation_id = *id;
+	if (key_replays(call, keyed) || !key_claim(call, keyed))
+	{
+		find_hold(call, id, &reservation);
+		change->status = reservation_status(&reservation, GetCurrentTimestamp());
+		change->replayed = true;
+		return;
+	}
+
+	lock_hold(call, id, customer, &reservation);
+	reservation_add_stock(&reservation, &stock);
+	stock_lock(call, &stock);
+	now = GetCurrentTimestamp();
+	change->status = reservation_status(&reservation, now);
+	change->replayed = change->status == RESERVATION_CANCELLED;
+
+	if (change->status == RESERVATION_ACTIVE)
+		change->status = RESERVATION_CANCELLED;
+	else if (change->status != RESERVATION_CANCELLED &&
+			 change->status != RESERVATION_EXPIRED)
+		check_alive(&reservation, now, "cancel");
+
+	hold_give_back(call, &reservation, &stock, change->status, NULL, now);
+	stock_write(call, &stock);
+}
+
+/* Units of an item that the lines of a reservation hold. */
+static int64
+units_held(const Reservation *reservation, int64 item_id)
+{
+	int64		units = 0;
+
+	for (int i = 0; i < reservation->count; i++)
+	{
+		if (reservation->lines[i].stock.item_id == item_id)
+			units += reservation->lines[i].quantity;
+	}
+	return units;
+}
+
+/*
+ * Give back some units of one SKU of a live hold, the last lines first; giving
+ * back all that the reservation holds cancels it.  Raises IV002, IV003, IV004,
+ * IV005, IV008, 22023 for more than it holds, 40001.
+ */
+void
+release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
+			  const char *sku, int64 quantity, HoldChange *change)
+{
+	Reservation reservation;
+	CatalogueItem item;
+	StockSet	stock = {0};
+	Posting		posting = {"release", id, NULL, NULL};
+	TimestampTz now;
+	int64		held;
+	int64		held_in_all = 0;
+
+	keyed->has_reservation = true;
+	keyed->reservation_id = *id;
+	if (key_replays(call, keyed) || !key_claim(call, keyed))
+	{
+		find_hold(call, id, &reservation);
+		change->status = reservation_status(&reservation, GetCurrentTimestamp());
+		change->replayed = true;
+		return;
+	}
+
+	item_require(call, sku, &item);
+	lock_hold(call, id, NULL, &reservation);
+	reservation_add_stock(&reservation, &stock);
+	stock_lock(call, &stock);
+	now = GetCurrentTimestamp();
+	check_alive(&reservation, now, "release units of");
+
+	held = units_held(&reservation, item.item_id);
+	if (quantity > held)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot release more than is held"),
+				 errdetail("Reservation %s holds " INT64_FORMAT
+						   " of SKU \"%s\"; " INT64_FORMAT " to release.",
+						   uuid_text(id), held, sku, quantity)));
+	for (int i = 0; i < reservation.count; i++)
+		held_in_all += reservation.lines[i].quantity;
+
+	change->replayed = false;
+	if (quantity == held_in_all)
+	{
+		change->status = RESERVATION_CANCELLED;
+		hold_give_back(call, &reservation, &stock, change->status, NULL, now);
+	}
+	else
+	{
+		change->status = RESERVATION_ACTIVE;
+		for (int i = reservation.count - 1; i >= 0 && quantity > 0; i--)
+		{
+			ReservationLine *line = &reservation.lines[i];
+			int64		units = Min(quantity, line->quantity);
+
+			if (line->stock.item_id != item.item_id || units == 0)
+				continue;
+			line_set_quantity(call, line, line->quantity - units);
+			stock_post(call, stock_find(&stock, line->stock), 0, -units,
+					   &posting);
+			quantity -= units;
+		}
+	}
+	stock_write(call, &stock);
+}
+
+/*
+ * Let a live hold live for "ttl" microseconds from now (0: the default), at
+ * most max_ttl from its creation; it is never shortened.  Returns when it ends
+ * now.  Raises IV002, IV003, IV005, IV008, 40001.
+ */
+TimestampTz
+extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id, int64 ttl)
+{
+	Reservation reservation;
+	TimestampTz now;
+	TimestampTz expires_at;
+
+	keyed->has_reservation = true;
+	keyed->reservation_id = *id;
+	if (key_replays(call, keyed) || !key_claim(call, keyed))
+	{
+		find_hold(call, id, &reservation);
+		return reservation.lines[0].expires_at;
+	}
+
+	lock_hold(call, id, NULL, &reservation);
+	now = GetCurrentTimestamp();
+	check_alive(&reservation, now, "extend");
+
+	if (ttl == 0)
+		ttl = (int64) setting_default_ttl * USECS_PER_SEC;
+	expires_at = Min(now + ttl,
+					 hold_expiry(reservation.lines[0].created_at, PG_INT64_MAX));
+	if (expires_at > reservation.lines[0].expires_at)
+	{
+		for (int i = 0; i < reservation.count; i++)
+			line_set_expires_at(call, &reservation.lines[i], expires_at);
+	}
+	return reservation.lines[0].expires_at;
+}

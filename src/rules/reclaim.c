@@ -1,0 +1,78 @@
+/*
+ * reclaim.c
+ *		Freeing dead holds that sit on locked stock.
+ *
+ * The next buyer does not wait for a sweep: short of stock, he frees the dead
+ * holds on the stock rows he has locked, as many as he needs.
+ *
+ * He holds stock and wants reservations, which is against the lock order, so
+ * he never waits for one: a dead hold that somebody else has locked (a sweep,
+ * or a confirm that is about to be refused) does not count as free.
+ *
+ * Collecting and freeing are two steps, so that a caller who finds too little
+ * has changed nothing.
+ */
+#include "postgres.h"
+
+#include "rules/reclaim.h"
+
+/* Add a line to a list. */
+void
+dead_lines_add(DeadLines *dead, const ReservationLine *line)
+{
+	if (dead->count == dead->capacity)
+	{
+		dead->capacity = Max(8, dead->capacity * 2);
+		dead->lines = dead->lines == NULL
+			? palloc(dead->capacity * sizeof(ReservationLine))
+			: repalloc(dead->lines, dead->capacity * sizeof(ReservationLine));
+	}
+	dead->lines[dead->count++] = *line;
+}
+
+/*
+ * Lock dead lines on a stock row, which the caller has locked, until they hold
+ * at least "wanted" units or there are no more, and add them to the list.
+ * Returns the units found.  Raises 40001.
+ */
+int64
+reclaim_collect(Call *call, const StockRow *row, int64 wanted,
+				TimestampTz now, DeadLines *dead)
+{
+	RowWalk		walk;
+	int64		found = 0;
+
+	held_lines_walk(&walk, call, &row->key, now);
+	while (found < wanted && row_walk_next(&walk))
+	{
+		ReservationLine line;
+
+		line_read(&line, walk.slot);
+		if (line.quantity == 0 ||
+			line_lock_dead(call, &line, now) != ROW_LOCKED)
+			continue;
+		dead_lines_add(dead, &line);
+		found += line.quantity;
+	}
+	row_walk_end(&walk);
+	return found;
+}
+
+/*
+ * Expire the lines of the list and give their units back to their stock rows,
+ * which are in the set and locked.  stock_write() must follow.
+ */
+void
+reclaim_free(Call *call, StockSet *set, DeadLines *dead, TimestampTz now)
+{
+	for (int i = 0; i < dead->count; i++)
+	{
+		ReservationLine *line = &dead->lines[i];
+		Posting		posting = {"expire", &line->reservation_id, NULL, NULL};
+
+		line_close(call, line, RESERVATION_EXPIRED, now);
+		if (line->quantity > 0)
+			stock_post(call, stock_find(set, line->stock), 0, -line->quantity,
+					   &posting);
+	}
+}

@@ -1,0 +1,438 @@
+/*
+ * reserve.c
+ *		The rule of reserving: all lines or none, never more than there is.
+ *
+ * The order of things:
+ *
+ * 1. the key: a repeat gets the first result, before anything else is looked
+ *    at (records/idempotency.c);
+ * 2. the items: known, on sale, of one currency;
+ * 3. a look at the stock with the call's snapshot, locking nothing.  What is
+ *    sold out is refused here: no lock, no transaction id, no WAL;
+ * 4. the key is claimed, while no other lock is held;
+ * 5. the stock rows of all lines are locked, in their order, and only what
+ *    they say *now* counts;
+ * 6. short lines reclaim dead holds on the rows locked (rules/reclaim.c);
+ * 7. only when every line can be had is anything written.
+ *
+ * The clock is read after the locks were got.  A hold's time starts when it
+ * is made, not when its buyer began to wait for it.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "records/route.h"
+#include "rules/reclaim.h"
+#include "rules/reserve.h"
+#include "settings.h"
+
+/* A line as it is wanted: one a SKU, in the buyer's order. */
+typedef struct WantedLine
+{
+	CatalogueItem item;
+	int64		quantity;		/* units */
+	int64		available;		/* units found, dead holds included */
+} WantedLine;
+
+/* All that one call of reserve() works on. */
+typedef struct Reserving
+{
+	Call	   *call;
+	ReserveRequest *request;
+	int32		location_id;
+	int			count;
+	WantedLine *lines;
+	StockSet	stock;
+} Reserving;
+
+/* When a hold of "ttl" microseconds that begins at "from" ends at most. */
+TimestampTz
+hold_expiry(TimestampTz from, int64 ttl)
+{
+	return from + Min(ttl, (int64) setting_max_ttl * USECS_PER_SEC);
+}
+
+/* Sorts places in the request by SKU, equal ones in the buyer's order. */
+static int
+compare_places(const void *left, const void *right, void *skus)
+{
+	int			a = *(const int *) left;
+	int			b = *(const int *) right;
+	int			order = strcmp(((char **) skus)[a], ((char **) skus)[b]);
+
+	return order != 0 ? order : a - b;
+}
+
+/*
+ * Find the items and sum the quantities of a SKU that is named twice, at its
+ * first place.  Raises IV004, and 22003 for a sum out of range.
+ */
+static void
+want_lines(Reserving *reserving)
+{
+	ReserveRequest *request = reserving->request;
+	int		   *places = palloc(request->count * sizeof(int));
+	int64	   *sums = palloc0(request->count * sizeof(int64));
+	int			first = 0;
+
+	for (int i = 0; i < request->count; i++)
+		places[i] = i;
+	qsort_arg(places, request->count, sizeof(int), compare_places,
+			  request->skus);
+	for (int i = 0; i < request->count; i++)
+	{
+		if (strcmp(request->skus[places[i]], request->skus[places[first]]) != 0)
+			first = i;
+		sums[places[first]] += request->quantities[places[i]];
+		if (sums[places[first]] > UNLIMITED_UNITS)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("total quantity of SKU \"%s\" is out of range",
+							request->skus[places[first]]),
+					 errdetail("At most " INT64_FORMAT " is allowed.",
+							   UNLIMITED_UNITS)));
+	}
+
+	reserving->lines = palloc0(request->count * sizeof(WantedLine));
+	reserving->count = 0;
+	for (int i = 0; i < request->count; i++)
+	{
+		WantedLine *line;
+
+		if (sums[i] == 0)
+			continue;			/* summed at an earlier place */
+		line = &reserving->lines[reserving->count++];
+		line->quantity = sums[i];
+		item_require(reserving->call, request->skus[i], &line->item);
+	}
+}
+
+/* Raise IV006 unless every item is on sale at a moment. */
+static void
+check_listings(const Reserving *reserving, TimestampTz now)
+{
+	for (int i = 0; i < reserving->count; i++)
+	{
+		const CatalogueItem *item = &reserving->lines[i].item;
+
+		if (!item->selling)
+			ereport(ERROR,
+					(errcode(ERRCODE_INV_LISTING_CLOSED),
+					 errmsg("SKU \"%s\" is not on sale", item->sku),
+					 errdetail("The shop has stopped selling it.")));
+		if (now >= item->listed_until)
+			ereport(ERROR,
+					(errcode(ERRCODE_INV_LISTING_CLOSED),
+					 errmsg("SKU \"%s\" is not on sale", item->sku),
+					 errdetail("Its listing closed at %s.",
+							   timestamptz_to_str(item->listed_until))));
+	}
+}
+
+/* Raise 22023 unless the lines have one currency. */
+static void
+check_currency(const Reserving *reserving)
+{
+	const CatalogueItem *first = &reserving->lines[0].item;
+
+	for (int i = 1; i < reserving->count; i++)
+	{
+		const CatalogueItem *item = &reserving->lines[i].item;
+		const char *currency = item->currency ? item->currency : "none";
+		const char *expected = first->currency ? first->currency : "none";
+
+		if (strcmp(currency, expected) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("cart mixes currencies"),
+					 errdetail("SKU \"%s\" has currency %s, SKU \"%s\" has %s.",
+							   first->sku, expected, item->sku, currency),
+					 errhint("Reserve a cart for each currency.")));
+	}
+}
+
+/* Units that the rows of a SKU could give, dead holds not counted. */
+static int64
+spare_units(StockSet *stock, int64 item_id, int32 location_id)
+{
+	int			count;
+	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
+	int64		units = 0;
+
+	for (int i = 0; i < count; i++)
+		units += stock_row_available(&rows[i]);
+	return units;
+}
+
+/*
+ * Units of a SKU that could be held now, dead holds counted as free, as the
+ * call's snapshot sees them: at least 0.  "stock" holds the SKU's rows.  Stops
+ * counting dead holds when there are "enough".
+ */
+int64
+available_now(Call *call, StockSet *stock, int64 item_id, int32 location_id,
+			  int64 enough)
+{
+	int			count;
+	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
+	int64		units = spare_units(stock, item_id, location_id);
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < count && units < enough; i++)
+	{
+		if (!rows[i].retired)
+			units += dead_units(call, &rows[i].key, now, enough - units);
+	}
+	return Max(units, 0);
+}
+
+/* Fill the shortages of a result; true if there are any. */
+static bool
+list_shortages(const Reserving *reserving, ReserveResult *result)
+{
+	result->lines = reserving->count;
+	result->shortage_count = 0;
+	result->shortages = palloc(reserving->count * sizeof(Shortage));
+	result->available = PG_INT64_MAX;
+	for (int i = 0; i < reserving->count; i++)
+	{
+		const WantedLine *line = &reserving->lines[i];
+
+		result->available = Min(result->available, Max(line->available, 0));
+		if (line->available < line->quantity)
+			result->shortages[result->shortage_count++] = (Shortage)
+			{
+				line->item.sku, line->quantity, Max(line->available, 0)
+			};
+	}
+	return result->shortage_count > 0;
+}
+
+/* IV001, naming every line that is short. */
+void
+reserve_report_shortage(const ReserveResult *result)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	for (int i = 0; i < result->shortage_count; i++)
+	{
+		const Shortage *shortage = &result->shortages[i];
+
+		appendStringInfo(&detail,
+						 "%sSKU \"%s\": " INT64_FORMAT " requested, "
+						 INT64_FORMAT " available.",
+						 i > 0 ? " " : "", shortage->sku, shortage->requested,
+						 shortage->available);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INV_INSUFFICIENT_STOCK),
+			 result->lines == 1
+			 ? errmsg("insufficient stock of SKU \"%s\"",
+					  result->shortages[0].sku)
+			 : errmsg("insufficient stock for %d of %d lines",
+					  result->shortage_count, result->lines),
+			 errdetail_internal("%s", detail.data)));
+}
+
+/* The first result of a key, its status as of now. */
+static void
+replay_result(Reserving *reserving, ReserveResult *result)
+{
+	Call	   *call = reserving->call;
+	Reservation reservation;
+	StockSet	stock = {0};
+
+	result->reservation_id = reserving->request->keyed.reservation_id;
+	if (!reservation_find(call, &result->reservation_id, &reservation))
+		reservation_report_unknown(&result->reservation_id);
+
+	result->held = true;
+	result->replayed = true;
+	result->status = reservation_status(&reservation, GetCurrentTimestamp());
+	result->expires_at = reservation.lines[0].expires_at;
+	result->lines = reservation.count;
+	result->available = PG_INT64_MAX;
+	for (int i = 0; i < reservation.count; i++)
+	{
+		StockKey	key = reservation.lines[i].stock;
+
+		stock_add_sku(call, &stock, key.item_id, key.location_id);
+		result->available = Min(result->available,
+								available_now(call, &stock, key.item_id,
+											  key.location_id, PG_INT64_MAX));
+	}
+}
+
+/*
+ * Look at the stock without locking it.  True if every line seems to be there.
+ */
+static bool
+look(Reserving *reserving, ReserveResult *result)
+{
+	for (int i = 0; i < reserving->count; i++)
+	{
+		WantedLine *line = &reserving->lines[i];
+
+		stock_add_sku(reserving->call, &reserving->stock, line->item.item_id,
+					  reserving->location_id);
+		line->available = available_now(reserving->call, &reserving->stock,
+										line->item.item_id,
+										reserving->location_id,
+										line->quantity);
+	}
+	return !list_shortages(reserving, result);
+}
+
+/*
+ * Decide, under the locks.  True if every line can be had; the dead lines to
+ * free for it are in "dead".
+ */
+static bool
+decide(Reserving *reserving, TimestampTz now, DeadLines *dead,
+	   ReserveResult *result)
+{
+	for (int i = 0; i < reserving->count; i++)
+	{
+		WantedLine *line = &reserving->lines[i];
+		int			count;
+		StockRow   *rows = stock_of_sku(&reserving->stock, line->item.item_id,
+										reserving->location_id, &count);
+
+		line->available = spare_units(&reserving->stock, line->item.item_id,
+									  reserving->location_id);
+		for (int j = 0; j < count && line->available < line->quantity; j++)
+		{
+			if (!rows[j].retired)
+				line->available +=
+					reclaim_collect(reserving->call, &rows[j],
+									line->quantity - line->available, now, dead);
+		}
+	}
+	return !list_shortages(reserving, result);
+}
+
+/* How long the hold is to live, in microseconds. */
+static int64
+choose_ttl(const Reserving *reserving)
+{
+	int64		ttl = PG_INT64_MAX;
+
+	if (reserving->request->ttl > 0)
+		return reserving->request->ttl;
+	for (int i = 0; i < reserving->count; i++)
+	{
+		int64		item_ttl = reserving->lines[i].item.hold_ttl;
+
+		if (item_ttl == 0)
+			item_ttl = (int64) setting_default_ttl * USECS_PER_SEC;
+		ttl = Min(ttl, item_ttl);
+	}
+	return ttl;
+}
+
+/* Write the lines of the hold, and take their units from the stock rows. */
+static void
+take(Reserving *reserving, TimestampTz now, ReserveResult *result)
+{
+	ReserveRequest *request = reserving->request;
+	Posting		posting = {"reserve", &result->reservation_id, NULL, NULL};
+	ReservationLine written = {0};
+
+	written.reservation_id = result->reservation_id;
+	written.status = RESERVATION_ACTIVE;
+	written.customer = request->customer;
+	written.reference = request->reference;
+	written.created_at = now;
+	written.expires_at = result->expires_at;
+	written.metadata = request->metadata;
+
+	for (int i = 0; i < reserving->count; i++)
+	{
+		WantedLine *line = &reserving->lines[i];
+		int64		wanted = line->quantity;
+		int			count;
+		StockRow   *rows = stock_of_sku(&reserving->stock, line->item.item_id,
+										reserving->location_id, &count);
+
+		written.unit_price = line->item.unit_price;
+		written.currency = line->item.currency;
+		for (int j = 0; j < count && wanted > 0; j++)
+		{
+			int64		units = Min(wanted, stock_row_available(&rows[j]));
+
+			if (units <= 0)
+				continue;
+			written.line_no++;
+			written.stock = rows[j].key;
+			written.quantity = units;
+			line_insert(reserving->call, &written);
+			written.metadata = (Datum) 0;
+			stock_post(reserving->call, &rows[j], 0, units, &posting);
+			wanted -= units;
+		}
+		if (wanted > 0)
+			elog(ERROR, "stock rows hold less than their sum");
+		result->available = Min(result->available,
+								Max(line->available - line->quantity, 0));
+	}
+}
+
+/*
+ * Hold every line of a request, or none.  With too little stock nothing is
+ * written, no key is used up, and the result has the shortages.  Raises IV004,
+ * IV005, IV006, IV010, 22003, 22023, 40001.
+ */
+void
+reserve(Call *call, ReserveRequest *request, ReserveResult *result)
+{
+	Reserving	reserving = {0};
+	DeadLines	dead = {0};
+	TimestampTz now;
+
+	reserving.call = call;
+	reserving.request = request;
+	memset(result, 0, sizeof(ReserveResult));
+
+	if (key_replays(call, &request->keyed))
+	{
+		replay_result(&reserving, result);
+		return;
+	}
+
+	reserving.location_id = location_require(call, request->location);
+	want_lines(&reserving);
+	check_listings(&reserving, GetCurrentTimestamp());
+	check_currency(&reserving);
+	if (!look(&reserving, result))
+		return;
+
+	route_make_id(&result->reservation_id,
+				  route_of_sku(reserving.lines[0].item.sku),
+				  GetCurrentTimestamp());
+	request->keyed.has_reservation = true;
+	request->keyed.reservation_id = result->reservation_id;
+	if (!key_claim(call, &request->keyed))
+	{
+		replay_result(&reserving, result);
+		return;
+	}
+
+	stock_lock(call, &reserving.stock);
+	now = GetCurrentTimestamp();
+	check_listings(&reserving, now);
+	if (!decide(&reserving, now, &dead, result))
+	{
+		key_withdraw(call, &request->keyed);
+		return;
+	}
+
+	result->held = true;
+	result->status = RESERVATION_ACTIVE;
+	result->expires_at = hold_expiry(now, choose_ttl(&reserving));
+	reclaim_free(call, &reserving.stock, &dead, now);
+	take(&reserving, now, result);
+	stock_write(call, &reserving.stock);
+}

@@ -1,0 +1,59 @@
+/*
+ * reserve.h
+ *		The rule of reserving.
+ */
+#ifndef INVENTORY_RESERVE_H
+#define INVENTORY_RESERVE_H
+
+#include "postgres.h"
+
+#include "records/idempotency.h"
+#include "records/item.h"
+#include "records/reservation.h"
+
+/* What a caller asks for. */
+typedef struct ReserveRequest
+{
+	int			count;
+	char	  **skus;
+	int64	   *quantities;		/* units, each in range */
+	char	   *customer;
+	char	   *location;		/* NULL: the default one */
+	char	   *reference;
+	int64		ttl;			/* microseconds; 0: the items' or the default */
+	Datum		metadata;		/* jsonb, 0 for null */
+	KeyedCall	keyed;
+} ReserveRequest;
+
+/* A line that could not be had. */
+typedef struct Shortage
+{
+	char	   *sku;
+	int64		requested;		/* units */
+	int64		available;		/* units */
+} Shortage;
+
+typedef struct ReserveResult
+{
+	bool		held;			/* else there are shortages */
+	bool		replayed;
+	pg_uuid_t	reservation_id;
+	ReservationStatus status;
+	TimestampTz expires_at;
+	int64		available;		/* units left, of the line with least */
+	int			lines;			/* lines asked for, a SKU counted once */
+	int			shortage_count;
+	Shortage   *shortages;
+} ReserveResult;
+
+extern void reserve(Call *call, ReserveRequest *request,
+					ReserveResult *result);
+extern void reserve_report_shortage(const ReserveResult *result)
+			pg_attribute_noreturn();
+
+/* Also what inv_available() and the shop's rules ask. */
+extern int64 available_now(Call *call, StockSet *stock, int64 item_id,
+						   int32 location_id, int64 enough);
+extern TimestampTz hold_expiry(TimestampTz from, int64 ttl);
+
+#endif							/* INVENTORY_RESERVE_H */

@@ -1,0 +1,400 @@
+/*
+ * stock_take.c
+ *		The shop's own changes of stock: receive, adjust, stock-takes.
+ *
+ * What must never happen is that units which a buyer holds are taken from
+ * under him unasked.  A change that would do so first frees dead holds, as a
+ * buyer would, then raises IV012, naming the holds; only a stock-take with
+ * "force" cancels them, the newest first.
+ *
+ * Forcing goes against the lock order (stock is locked, reservations are
+ * wanted), so it takes only what it can lock without waiting: a hold that is
+ * being confirmed at that moment is passed over, and if too little is left
+ * IV012 tells which.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "rules/hold.h"
+#include "rules/reclaim.h"
+#include "rules/reserve.h"
+#include "rules/stock_take.h"
+#include "table/sql.h"
+
+/* How many holds IV012 names. */
+#define HOLDS_NAMED 10
+
+/*
+ * Units that the shop can take from a row without touching what is held.
+ * Safety stock is the shop's own; a backorder cap stays one.
+ */
+static int64
+removable_units(const StockRow *row)
+{
+	if (row->backorder_unlimited)
+		return UNLIMITED_UNITS;
+	return row->on_hand - row->reserved - Min(row->min_available, 0);
+}
+
+static int64
+removable_in_all(const StockSet *stock)
+{
+	int64		units = 0;
+
+	for (int i = 0; i < stock->count; i++)
+		units += removable_units(&stock->rows[i]);
+	return units;
+}
+
+static int64
+on_hand_in_all(const StockSet *stock)
+{
+	int64		units = 0;
+
+	for (int i = 0; i < stock->count; i++)
+		units += stock->rows[i].on_hand;
+	return units;
+}
+
+/* Lock all rows of a SKU at a location, making the first if there is none. */
+static void
+lock_stock(Call *call, StockSet *stock, int64 item_id, int32 location_id)
+{
+	stock_add_sku(call, stock, item_id, location_id);
+	if (stock->count == 0)
+	{
+		stock_create(call, item_id, location_id);
+		stock_add_sku(call, stock, item_id, location_id);
+	}
+	stock_lock(call, stock);
+}
+
+/* Free dead holds until "wanted" units can be removed, or there are no more. */
+static void
+reclaim_for_removal(Call *call, StockSet *stock, int64 wanted, TimestampTz now)
+{
+	DeadLines	dead = {0};
+	int64		units = removable_in_all(stock);
+
+	for (int i = 0; i < stock->count && units < wanted; i++)
+		units += reclaim_collect(call, &stock->rows[i], wanted - units, now,
+								 &dead);
+	reclaim_free(call, stock, &dead, now);
+}
+
+/* The active lines on the rows of a set. */
+static void
+list_holds(Call *call, const StockSet *stock, DeadLines *held)
+{
+	for (int i = 0; i < stock->count; i++)
+	{
+		RowWalk		walk;
+
+		held_lines_walk(&walk, call, &stock->rows[i].key, DT_NOEND);
+		while (row_walk_next(&walk))
+		{
+			ReservationLine line;
+
+			line_read(&line, walk.slot);
+			if (line.quantity > 0)
+				dead_lines_add(held, &line);
+		}
+		row_walk_end(&walk);
+	}
+}
+
+/* The newest first. */
+static int
+compare_age(const void *left, const void *right)
+{
+	const ReservationLine *a = left;
+	const ReservationLine *b = right;
+
+	if (a->created_at != b->created_at)
+		return a->created_at > b->created_at ? -1 : 1;
+	return memcmp(&b->reservation_id, &a->reservation_id, sizeof(pg_uuid_t));
+}
+
+/* IV012, naming the newest holds. */
+static void
+report_below_held(Call *call, const CatalogueItem *item, StockSet *stock,
+				  int64 wanted)
+{
+	DeadLines	held = {0};
+	StringInfoData detail;
+
+	call_next_command(call);
+	list_holds(call, stock, &held);
+	if (held.count > 1)
+		qsort(held.lines, held.count, sizeof(ReservationLine), compare_age);
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail,
+					 INT64_FORMAT " to take off, " INT64_FORMAT " not held.",
+					 wanted, Max(removable_in_all(stock), 0));
+	for (int i = 0; i < held.count && i < HOLDS_NAMED; i++)
+		appendStringInfo(&detail, "%s %s (" INT64_FORMAT ")",
+						 i == 0 ? " Held by" : ",",
+						 uuid_text(&held.lines[i].reservation_id),
+						 held.lines[i].quantity);
+	if (held.count > HOLDS_NAMED)
+		appendStringInfo(&detail, " and %d more", held.count - HOLDS_NAMED);
+	if (held.count > 0)
+		appendStringInfoChar(&detail, '.');
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INV_BELOW_HELD),
+			 errmsg("stock of SKU \"%s\" would fall below what is held",
+					item->sku),
+			 errdetail_internal("%s", detail.data),
+			 errhint("Cancel the holds, or use inv_set_stock() with force => true.")));
+}
+
+/*
+ * Cancel one hold, whatever else is in it, without waiting for anything.
+ * False if it is busy.
+ */
+static bool
+cancel_by_force(Call *call, StockSet *stock, const pg_uuid_t *id,
+				const char *reason, TimestampTz now)
+{
+	Reservation reservation;
+	StockSet	others = {0};
+	StockSet	all = {0};
+
+	if (reservation_lock(call, id, ROW_SKIP_BUSY, &reservation) != ROW_LOCKED)
+		return false;
+
+	/* lines elsewhere: their stock rows are out of order, so only tried */
+	reservation_add_stock(&reservation, &all);
+	for (int i = 0; i < all.count; i++)
+	{
+		bool		ours = false;
+
+		for (int j = 0; j < stock->count && !ours; j++)
+			ours = stock_key_compare(&all.rows[i].key,
+									 &stock->rows[j].key) == 0;
+		if (!ours)
+			stock_add_key(&others, all.rows[i].key);
+	}
+	for (int i = 0; i < others.count; i++)
+	{
+		if (!stock_try_lock(call, &others.rows[i]))
+			return false;
+	}
+
+	for (int i = 0; i < reservation.count; i++)
+	{
+		ReservationLine *line = &reservation.lines[i];
+		Posting		posting = {"cancel", id, NULL, reason};
+		StockSet   *home = &others;
+
+		if (line->status != RESERVATION_ACTIVE)
+			continue;
+		for (int j = 0; j < stock->count; j++)
+		{
+			if (stock_key_compare(&line->stock, &stock->rows[j].key) == 0)
+				home = stock;
+		}
+		line_close(call, line, RESERVATION_CANCELLED, now);
+		if (line->quantity > 0)
+			stock_post(call, stock_find(home, line->stock), 0, -line->quantity,
+					   &posting);
+	}
+	stock_write(call, &others);
+	return true;
+}
+
+/* Cancel holds, the newest first, until "wanted" units can be removed. */
+static void
+force_holds(Call *call, StockSet *stock, int64 wanted, const char *reason,
+			TimestampTz now)
+{
+	DeadLines	held = {0};
+
+	call_next_command(call);
+	list_holds(call, stock, &held);
+	if (held.count > 1)
+		qsort(held.lines, held.count, sizeof(ReservationLine), compare_age);
+	for (int i = 0; i < held.count && removable_in_all(stock) < wanted; i++)
+	{
+		/* a cart may have several lines here: the first cancels them all */
+		if (i > 0 && memcmp(&held.lines[i].reservation_id,
+							&held.lines[i - 1].reservation_id,
+							sizeof(pg_uuid_t)) == 0)
+			continue;
+		(void) cancel_by_force(call, stock, &held.lines[i].reservation_id,
+							   reason, now);
+	}
+}
+
+/*
+ * Change on_hand of locked rows by "delta" units in all, and post it.  What is
+ * taken off comes from the rows in turn, as much as each can spare.
+ */
+static void
+post_delta(Call *call, const CatalogueItem *item, StockSet *stock, int64 delta,
+		   bool force, const char *operation, const char *reason)
+{
+	Posting		posting = {operation, NULL, NULL, reason};
+	int64		left = delta;
+	int64		on_hand;
+
+	if (pg_add_s64_overflow(on_hand_in_all(stock), delta, &on_hand) ||
+		on_hand > UNLIMITED_UNITS || on_hand < -UNLIMITED_UNITS)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("stock of SKU \"%s\" would be out of range", item->sku),
+				 errdetail("At most " INT64_FORMAT " units can be on hand.",
+						   UNLIMITED_UNITS)));
+
+	if (delta < 0 && removable_in_all(stock) < -delta)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		reclaim_for_removal(call, stock, -delta, now);
+		if (force && removable_in_all(stock) < -delta)
+			force_holds(call, stock, -delta, reason, now);
+		if (removable_in_all(stock) < -delta)
+			report_below_held(call, item, stock, -delta);
+	}
+
+	for (int i = 0; i < stock->count; i++)
+	{
+		StockRow   *row = &stock->rows[i];
+		int64		units = left < 0 ? -Min(-left, Max(removable_units(row), 0))
+			: left;
+
+		/* a row that does not change still counts as looked at by the shop */
+		if (units == 0 && i > 0)
+			continue;
+		row->version++;
+		stock_post(call, row, units, 0, &posting);
+		left -= units;
+	}
+}
+
+/* Sum locked rows up. */
+static void
+read_level(const StockSet *stock, const CatalogueItem *item,
+		   int32 location_id, StockLevel *level)
+{
+	memset(level, 0, sizeof(StockLevel));
+	level->sku = item->sku;
+	level->location_id = location_id;
+	for (int i = 0; i < stock->count; i++)
+	{
+		level->on_hand += stock->rows[i].on_hand;
+		level->reserved += stock->rows[i].reserved;
+		level->version += stock->rows[i].version;
+	}
+}
+
+/*
+ * Stock of a SKU at a location as the call's snapshot sees it, dead holds
+ * counted as available.
+ */
+void
+stock_level(Call *call, const CatalogueItem *item, int32 location_id,
+			StockLevel *level)
+{
+	StockSet	stock = {0};
+
+	stock_add_sku(call, &stock, item->item_id, location_id);
+	read_level(&stock, item, location_id, level);
+	level->available = available_now(call, &stock, item->item_id, location_id,
+									 PG_INT64_MAX);
+}
+
+/*
+ * Change what is on hand by "delta" units.  Raises IV012, 22003, 40001.
+ */
+void
+stock_change(Call *call, const CatalogueItem *item, int32 location_id,
+			 int64 delta, const char *operation, const char *reason,
+			 StockLevel *level)
+{
+	StockSet	stock = {0};
+
+	lock_stock(call, &stock, item->item_id, location_id);
+	post_delta(call, item, &stock, delta, false, operation, reason);
+	stock_write(call, &stock);
+	call_next_command(call);
+	stock_level(call, item, location_id, level);
+}
+
+/* Units of a SKU at a location that are sold and still on the shelf. */
+static int64
+sold_on_shelf(Call *call, int64 item_id, int32 location_id)
+{
+	static SqlStatement count_units = {
+		"SELECT coalesce(sum(line.quantity - line.returned), 0)::bigint"
+		"  FROM inv_order AS sale"
+		"  JOIN inv_reservation AS line"
+		"    ON line.reservation_id = sale.reservation_id"
+		" WHERE sale.status = 'confirmed'"
+		"   AND line.item_id = $1 AND line.location_id = $2",
+		SPI_OK_SELECT, 2, {INT8OID, INT4OID}
+	};
+	Datum		values[2] = {Int64GetDatum(item_id), Int32GetDatum(location_id)};
+	bool		isnull;
+	int64		units;
+
+	sql_begin(call);
+	sql_run(call, &count_units, values, NULL);
+	units = DatumGetInt64(sql_value(0, 1, &isnull));
+	sql_end(call);
+	return units;
+}
+
+/*
+ * Set what is on hand to what was counted.  Raises IV008 for another version
+ * than the one expected, IV012 for a count below what is held, 22023 for one
+ * below what is sold and on the shelf, 40001.
+ */
+void
+stock_take(Call *call, const CatalogueItem *item, int32 location_id,
+		   const StockTake *take, StockLevel *level)
+{
+	StockSet	stock = {0};
+	int64		target = take->count;
+
+	lock_stock(call, &stock, item->item_id, location_id);
+	read_level(&stock, item, location_id, level);
+	if (take->check_version && level->version != take->expected_version)
+		ereport(ERROR,
+				(errcode(ERRCODE_INV_NOT_ALLOWED),
+				 errmsg("stock of SKU \"%s\" has changed since it was read",
+						item->sku),
+				 errdetail("Expected version " INT64_FORMAT ", found " INT64_FORMAT ".",
+						   take->expected_version, level->version),
+				 errhint("Read the stock again, then decide anew.")));
+
+	if (take->on_shelf)
+	{
+		/* no sale of it can commit now: see those that have */
+		int64		sold;
+
+		call_see_now(call);
+		sold = sold_on_shelf(call, item->item_id, location_id);
+		if (sold > target)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("count of SKU \"%s\" is below what is sold and not completed",
+							item->sku),
+					 errdetail(INT64_FORMAT " counted, " INT64_FORMAT " sold.",
+							   target, sold),
+					 errhint("Complete the orders whose goods have left, or count without on_shelf.")));
+		target -= sold;
+	}
+
+	post_delta(call, item, &stock, target - on_hand_in_all(&stock),
+			   take->force, take->operation, take->reason);
+	stock_write(call, &stock);
+	call_next_command(call);
+	stock_level(call, item, location_id, level);
+}

@@ -1,0 +1,15 @@
+/*
+ * settings.h
+ *		Settings of the extension, prefix "inventory_reservation.".
+ */
+#ifndef INVENTORY_SETTINGS_H
+#define INVENTORY_SETTINGS_H
+
+extern int	setting_default_ttl;	/* seconds */
+extern int	setting_max_ttl;	/* seconds */
+extern int	setting_idempotency_retention;	/* seconds */
+extern int	setting_expire_batch_size;	/* holds */
+
+extern void settings_define(void);
+
+#endif							/* INVENTORY_SETTINGS_H */

@@ -1,0 +1,298 @@
+/*
+ * call.c
+ *		One call of one of our functions.
+ *
+ * Between call_begin() and call_end()
+ *
+ * - the current user is the owner of the extension's tables, security
+ *   restricted: EXECUTE on a function is the privilege, and what a trigger or
+ *   an index of the shop's runs, it runs as the owner of the table, as it
+ *   would for anybody who may not do more;
+ * - if any table it writes to has such a trigger or index, search_path is
+ *   pinned, lest the caller decide what an unqualified name in it means;
+ * - the active snapshot is one taken at the start of the call, so that it
+ *   sees what earlier calls of the same statement did;
+ * - AFTER triggers are queued, and fired by call_end().
+ *
+ * Nothing has to be undone on error: aborting the transaction or savepoint
+ * gives back the user, the settings, the snapshot, the trigger queue and the
+ * relations.
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/catalog.h"
+#include "catalog/compat.h"
+#include "table/call.h"
+
+/*
+ * Begin a call.  "name" is for error messages, as in "inv_reserve()"; "kind"
+ * says whether it may write.  One that may raises 25006 at once on a standby
+ * and in a read-only transaction, and 25000 in a parallel operation.  Raises
+ * 55000 if the extension is not installed.
+ */
+Call *
+call_begin(const char *name, CallKind kind)
+{
+	MemoryContext context;
+	MemoryContext old_context;
+	Call	   *call;
+	Relation	stock;
+
+	if (kind == CALL_WRITES)
+	{
+		PreventCommandDuringRecovery(name);
+		PreventCommandIfReadOnly(name);
+		PreventCommandIfParallelMode(name);
+	}
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "inventory call",
+									ALLOCSET_DEFAULT_SIZES);
+	old_context = MemoryContextSwitchTo(context);
+	call = palloc0(sizeof(Call));
+	call->name = name;
+	call->kind = kind;
+	call->context = context;
+	call->caller_context = old_context;
+	call->guc_level = -1;
+	MemoryContextSwitchTo(old_context);
+
+	stock = catalog_open_table(TABLE_STOCK,
+							   kind == CALL_WRITES ? RowExclusiveLock
+							   : AccessShareLock);
+	call->caller = GetUserId();
+	GetUserIdAndSecContext(&call->saved_user, &call->saved_security);
+	SetUserIdAndSecContext(stock->rd_rel->relowner,
+						   call->saved_security | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	table_close(stock, NoLock);
+
+	if (kind == CALL_WRITES)
+	{
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		AfterTriggerBeginQuery();
+	}
+	else if (!ActiveSnapshotSet())
+		PushActiveSnapshot(GetTransactionSnapshot());
+	else
+		PushActiveSnapshot(GetActiveSnapshot());
+
+	MemoryContextSwitchTo(context);
+	return call;
+}
+
+/*
+ * End a call: fire AFTER triggers, close everything, become the caller again.
+ * Leaves the caller's memory context current, and frees whatever the call
+ * allocated.
+ */
+void
+call_end(Call *call)
+{
+	if (call->kind == CALL_WRITES)
+	{
+		/* AfterTriggerEndQuery wants a state even where nothing was opened */
+		if (call->estate == NULL)
+			call->estate = CreateExecutorState();
+		AfterTriggerEndQuery(call->estate);
+	}
+
+	for (int i = 0; i < NUM_TABLES; i++)
+	{
+		OpenTable  *table = call->tables[i];
+
+		if (table == NULL)
+			continue;
+		for (int j = 0; j < NUM_INDEXES; j++)
+		{
+			if (table->indexes[j] != NULL)
+				index_close(table->indexes[j], NoLock);
+		}
+		ExecDropSingleTupleTableSlot(table->found);
+		if (table->next != NULL)
+			ExecDropSingleTupleTableSlot(table->next);
+		if (table->indexes_open)
+			ExecCloseIndices(table->result_info);
+		table_close(table->relation, NoLock);
+	}
+	if (call->estate != NULL)
+	{
+		/* slots of triggers, and tables that triggers' foreign keys opened */
+		ExecResetTupleTable(call->estate->es_tupleTable, false);
+		call->estate->es_opened_result_relations = NIL;
+		ExecCloseResultRelations(call->estate);
+		FreeExecutorState(call->estate);
+	}
+	PopActiveSnapshot();
+	if (call->kind == CALL_WRITES)
+		CommandCounterIncrement();
+	if (call->guc_level >= 0)
+		AtEOXact_GUC(true, call->guc_level);
+	SetUserIdAndSecContext(call->saved_user, call->saved_security);
+
+	MemoryContextSwitchTo(call->caller_context);
+	MemoryContextDelete(call->context);
+}
+
+/*
+ * Take a new snapshot, after a wait: from here on the call sees what was
+ * committed meanwhile.  Does nothing where the transaction has one snapshot
+ * for its whole life.
+ */
+void
+call_see_now(Call *call)
+{
+	if (IsolationUsesXactSnapshot())
+		return;
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/* From here on the call sees what it has itself written. */
+void
+call_next_command(Call *call)
+{
+	CommandCounterIncrement();
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * Pin search_path for the rest of the call to pg_catalog and the extension's
+ * schema, temporary objects last.
+ */
+void
+call_pin_search_path(Call *call)
+{
+	char	   *path;
+
+	if (call->search_path_pinned)
+		return;
+	call->search_path_pinned = true;
+	call->guc_level = NewGUCNestLevel();
+	path = psprintf("pg_catalog, %s, pg_temp",
+					quote_identifier(get_namespace_name(catalog_schema())));
+	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * Make the executor state that inserting and updating want: it has a range
+ * table entry for every table of ours, whether this call opens it or not.
+ */
+static void
+make_executor_state(Call *call)
+{
+	EState	   *estate = CreateExecutorState();
+	List	   *range_table = NIL;
+	List	   *permission_infos = NIL;
+	MemoryContext old_context = MemoryContextSwitchTo(estate->es_query_cxt);
+
+	for (int i = 0; i < NUM_TABLES; i++)
+	{
+		RangeTblEntry *entry = makeNode(RangeTblEntry);
+
+		entry->rtekind = RTE_RELATION;
+		entry->relkind = RELKIND_RELATION;
+		entry->rellockmode = RowExclusiveLock;
+		compat_add_permission_info(&permission_infos, entry);
+		range_table = lappend(range_table, entry);
+	}
+	compat_init_range_table(estate, range_table, permission_infos);
+	estate->es_output_cid = GetCurrentCommandId(false);
+	EvalPlanQualInit(&call->epq, estate, NULL, NIL, -1);
+	MemoryContextSwitchTo(old_context);
+	call->estate = estate;
+}
+
+/*
+ * A table of ours, opened and locked once in a call; it stays locked until
+ * the transaction ends.
+ */
+OpenTable *
+call_open(Call *call, TableId id)
+{
+	OpenTable  *table = call->tables[id];
+	MemoryContext old_context;
+
+	if (table != NULL)
+		return table;
+
+	old_context = MemoryContextSwitchTo(call->context);
+	table = palloc0(sizeof(OpenTable));
+	table->id = id;
+	table->relation = catalog_open_table(id, call->kind == CALL_WRITES
+										 ? RowExclusiveLock : AccessShareLock);
+
+	table->found = table_slot_create(table->relation, NULL);
+
+	if (call->kind == CALL_WRITES)
+	{
+		if (call->estate == NULL)
+			make_executor_state(call);
+		if (catalog_has_foreign_code(id, table->relation))
+			call_pin_search_path(call);
+
+		MemoryContextSwitchTo(call->estate->es_query_cxt);
+		table->range_entry = list_nth_node(RangeTblEntry,
+										   call->estate->es_range_table, id);
+		table->range_entry->relid = RelationGetRelid(table->relation);
+		table->result_info = makeNode(ResultRelInfo);
+		InitResultRelInfo(table->result_info, table->relation, id + 1, NULL, 0);
+		/* AfterTriggerEndQuery looks relations with triggers up here */
+		call->estate->es_opened_result_relations =
+			lappend(call->estate->es_opened_result_relations,
+					table->result_info);
+	}
+
+	MemoryContextSwitchTo(old_context);
+	call->tables[id] = table;
+	return table;
+}
+
+/*
+ * For the rest of the call, be the caller again and not the owner of the
+ * tables: for what is done in the caller's own name, with his own rights.
+ */
+void
+call_as_caller(Call *call)
+{
+	SetUserIdAndSecContext(call->saved_user, call->saved_security);
+}
+
+/* Name of the role that logged in. */
+const char *
+call_login_role(Call *call)
+{
+	if (call->login_role == NULL)
+		call->login_role = MemoryContextStrdup(call->context,
+											   GetUserNameFromId(GetSessionUserId(), false));
+	return call->login_role;
+}
+
+/* Name of the role that called, which is not the one that is current now. */
+const char *
+call_caller_role(Call *call)
+{
+	if (call->caller_role == NULL)
+		call->caller_role = MemoryContextStrdup(call->context,
+												GetUserNameFromId(call->caller, false));
+	return call->caller_role;
+}

@@ -1,0 +1,65 @@
+/*
+ * call.h
+ *		One call of one of our functions: what it may do, what it sees, which
+ *		tables it has open.
+ */
+#ifndef INVENTORY_CALL_H
+#define INVENTORY_CALL_H
+
+#include "postgres.h"
+
+#include "executor/execdesc.h"
+#include "nodes/execnodes.h"
+#include "utils/timestamp.h"
+
+#include "catalog/catalog.h"
+
+typedef enum CallKind
+{
+	CALL_READS,
+	CALL_WRITES
+} CallKind;
+
+/* A table that a call has open; see table.h for what can be done with it. */
+typedef struct OpenTable
+{
+	TableId		id;
+	Relation	relation;
+	ResultRelInfo *result_info; /* NULL in a call that only reads */
+	RangeTblEntry *range_entry;
+	bool		indexes_open;	/* those of result_info */
+	TupleTableSlot *found;		/* the row last found, fetched or locked */
+	TupleTableSlot *next;		/* the row being made, see row_begin_insert() */
+	Bitmapset  *changed;		/* its columns that differ from the old row */
+	Relation	indexes[NUM_INDEXES];	/* opened for lookups */
+} OpenTable;
+
+typedef struct Call
+{
+	const char *name;			/* "inv_reserve()", for error messages */
+	CallKind	kind;
+	MemoryContext context;		/* lives as long as the call */
+	MemoryContext caller_context;	/* where results belong */
+	EState	   *estate;
+	EPQState	epq;
+	OpenTable  *tables[NUM_TABLES];
+	bool		search_path_pinned;
+	int			guc_level;
+	Oid			caller;			/* who called, before we became the owner */
+	Oid			saved_user;
+	int			saved_security;
+	const char *login_role;		/* NULL until call_login_role() */
+	const char *caller_role;
+} Call;
+
+extern Call *call_begin(const char *name, CallKind kind);
+extern void call_end(Call *call);
+extern void call_see_now(Call *call);
+extern void call_next_command(Call *call);
+extern OpenTable *call_open(Call *call, TableId id);
+extern const char *call_login_role(Call *call);
+extern const char *call_caller_role(Call *call);
+extern void call_pin_search_path(Call *call);
+extern void call_as_caller(Call *call);
+
+#endif							/* INVENTORY_CALL_H */

@@ -1,0 +1,359 @@
+/*
+ * row.c
+ *		Rows of the extension's tables: find, lock, insert, update, delete.
+ *
+ * This is the only room that touches the table access method.  What it must
+ * get right:
+ *
+ * - Whoever means to change a row locks it first, with row_lock(), and reads
+ *   it again from what that returns: the caller may have waited, and the row
+ *   he found may have been changed since.
+ * - READ COMMITTED follows a row to its latest version.  A transaction with
+ *   one snapshot for its whole life must not: it gets 40001, as it would from
+ *   an UPDATE of its own.
+ * - A lookup by a stored key of an idempotency key must see what others have
+ *   written and not committed yet: row_find_committed().
+ * - Locks are NO KEY UPDATE locks.  No key column is ever changed by us, so
+ *   foreign keys that the shop has pointed at our tables do not block.
+ * - Updates name the columns they change: triggers "UPDATE OF column" and
+ *   index insertion ask.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/compat.h"
+#include "table/row.h"
+
+/* An index of a table, opened once in a call. */
+static Relation
+open_index(Call *call, OpenTable *table, IndexId index)
+{
+	if (table->indexes[index] == NULL)
+		table->indexes[index] = catalog_open_index(index, AccessShareLock);
+	return table->indexes[index];
+}
+
+/*
+ * Find a row that the call's snapshot sees.  It is left in table->found,
+ * whose tts_tid is what row_lock() wants.  Returns false if there is none.
+ */
+bool
+row_find(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
+		 int nkeys)
+{
+	IndexScanDesc scan;
+	bool		found;
+
+	scan = compat_index_beginscan(table->relation,
+								  open_index(call, table, index),
+								  GetActiveSnapshot(), nkeys);
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, table->found);
+	index_endscan(scan);
+	return found;
+}
+
+/*
+ * Begin a walk over the rows in an index range that the call's snapshot sees,
+ * in index order.  End it with row_walk_end().
+ */
+void
+row_walk_begin(RowWalk *walk, Call *call, OpenTable *table, IndexId index,
+			   ScanKeyData *keys, int nkeys)
+{
+	walk->slot = table_slot_create(table->relation, NULL);
+	walk->scan = compat_index_beginscan(table->relation,
+										open_index(call, table, index),
+										GetActiveSnapshot(), nkeys);
+	index_rescan(walk->scan, keys, nkeys, NULL, 0);
+}
+
+/* The next row of a walk is in walk->slot; false after the last. */
+bool
+row_walk_next(RowWalk *walk)
+{
+	CHECK_FOR_INTERRUPTS();
+	return index_getnext_slot(walk->scan, ForwardScanDirection, walk->slot);
+}
+
+void
+row_walk_end(RowWalk *walk)
+{
+	index_endscan(walk->scan);
+	ExecDropSingleTupleTableSlot(walk->slot);
+}
+
+/*
+ * Find a row as of this instant, whatever the call's snapshot sees: one that
+ * is committed or of this transaction.  Where another transaction is inserting
+ * or deleting such a row, *in_progress is its id, to be waited for before the
+ * question can be answered; else it is invalid.
+ */
+bool
+row_find_committed(Call *call, OpenTable *table, IndexId index,
+				   ScanKeyData *keys, int nkeys, TransactionId *in_progress)
+{
+	SnapshotData dirty;
+	IndexScanDesc scan;
+	bool		found = false;
+
+	InitDirtySnapshot(dirty);
+	*in_progress = InvalidTransactionId;
+
+	scan = compat_index_beginscan(table->relation,
+								  open_index(call, table, index),
+								  &dirty, nkeys);
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, table->found))
+	{
+		if (TransactionIdIsValid(dirty.xmin))
+			*in_progress = dirty.xmin;
+		else if (TransactionIdIsValid(dirty.xmax))
+			*in_progress = dirty.xmax;
+		else
+			found = true;
+		break;
+	}
+	index_endscan(scan);
+	return found;
+}
+
+/*
+ * Lock a row against change until the transaction ends.  On ROW_LOCKED the
+ * row as it is now is in table->found, and *tid is where it is.  Raises 40001
+ * if the transaction may not see the row as it is now.
+ */
+RowLock
+row_lock(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
+{
+	/* table_tuple_lock() clears the slot, which may hold the caller's tid */
+	ItemPointerData wanted = *tid;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_lock(table->relation, &wanted, GetActiveSnapshot(),
+							  table->found, GetCurrentCommandId(false),
+							  LockTupleNoKeyExclusive,
+							  wait == ROW_WAIT ? LockWaitBlock : LockWaitSkip,
+							  IsolationUsesXactSnapshot() ? 0
+							  : TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							  &failure);
+	switch (result)
+	{
+		case TM_Ok:
+			*tid = table->found->tts_tid;
+			return ROW_LOCKED;
+
+		case TM_WouldBlock:
+			return ROW_BUSY;
+
+		case TM_Deleted:
+			if (!IsolationUsesXactSnapshot())
+				return ROW_GONE;
+			/* FALLTHROUGH */
+		case TM_Updated:
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+			break;
+
+		case TM_SelfModified:
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+					 errmsg("row of table \"%s\" was already modified by a trigger of this call",
+							RelationGetRelationName(table->relation))));
+			break;
+
+		default:
+			elog(ERROR, "unexpected result %d from table_tuple_lock", result);
+	}
+	return ROW_GONE;			/* not reached */
+}
+
+/* Executor state for one insert, update or delete. */
+static void
+prepare_write(Call *call, OpenTable *table)
+{
+	Assert(call->kind == CALL_WRITES);
+	call->estate->es_snapshot = GetActiveSnapshot();
+	call->estate->es_output_cid = GetCurrentCommandId(true);
+	if (!table->indexes_open)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(call->estate->es_query_cxt);
+
+		ExecOpenIndices(table->result_info, false);
+		table->indexes_open = true;
+		MemoryContextSwitchTo(old_context);
+	}
+}
+
+/* The slot in which a new row version is made, emptied. */
+static TupleTableSlot *
+clear_next(Call *call, OpenTable *table)
+{
+	if (table->next == NULL)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(call->context);
+
+		table->next = MakeSingleTupleTableSlot(RelationGetDescr(table->relation),
+											   &TTSOpsVirtual);
+		MemoryContextSwitchTo(old_context);
+	}
+	table->changed = NULL;
+	return ExecClearTuple(table->next);
+}
+
+/* Begin a new row, all of it null.  Then row_set() and row_insert(). */
+void
+row_begin_insert(Call *call, OpenTable *table)
+{
+	ExecStoreAllNullTuple(clear_next(call, table));
+}
+
+/*
+ * Begin a new version of a row that the caller has locked.  Then row_set() and
+ * row_update().
+ */
+void
+row_begin_update(Call *call, OpenTable *table, ItemPointer tid)
+{
+	ItemPointerData wanted = *tid;
+
+	if (!table_tuple_fetch_row_version(table->relation, &wanted, SnapshotAny,
+									   table->found))
+		elog(ERROR, "locked row of table \"%s\" is gone",
+			 RelationGetRelationName(table->relation));
+	ExecCopySlot(clear_next(call, table), table->found);
+}
+
+/* Set a column of the row being made. */
+void
+row_set(OpenTable *table, int column, Datum value)
+{
+	table->next->tts_values[column - 1] = value;
+	table->next->tts_isnull[column - 1] = false;
+	table->changed = bms_add_member(table->changed,
+									column - FirstLowInvalidHeapAttributeNumber);
+}
+
+/* Set a column of the row being made to a text, or to null for NULL. */
+void
+row_set_text(OpenTable *table, int column, const char *value)
+{
+	if (value == NULL)
+		row_set_null(table, column);
+	else
+		row_set(table, column, CStringGetTextDatum(value));
+}
+
+/* Set a column of the row being made to null. */
+void
+row_set_null(OpenTable *table, int column)
+{
+	table->next->tts_values[column - 1] = (Datum) 0;
+	table->next->tts_isnull[column - 1] = true;
+	table->changed = bms_add_member(table->changed,
+									column - FirstLowInvalidHeapAttributeNumber);
+}
+
+/*
+ * Insert the row begun with row_begin_insert().  Raises 23505 and 23514 as an
+ * INSERT would.
+ */
+void
+row_insert(Call *call, OpenTable *table)
+{
+	prepare_write(call, table);
+	ExecSimpleRelationInsert(table->result_info, call->estate, table->next);
+	ResetPerTupleExprContext(call->estate);
+}
+
+/*
+ * Write the version begun with row_begin_update().  Raises 23514 as an UPDATE
+ * would.
+ */
+void
+row_update(Call *call, OpenTable *table)
+{
+	prepare_write(call, table);
+	compat_set_updated_columns(call->estate, table->range_entry, table->changed);
+	ExecSimpleRelationUpdate(table->result_info, call->estate, &call->epq,
+							 table->found, table->next);
+	ResetPerTupleExprContext(call->estate);
+}
+
+/* Delete a row that the caller has locked, or has himself written. */
+void
+row_delete(Call *call, OpenTable *table, ItemPointer tid)
+{
+	ItemPointerData wanted = *tid;
+
+	prepare_write(call, table);
+	if (!table_tuple_fetch_row_version(table->relation, &wanted, SnapshotAny,
+									   table->found))
+		elog(ERROR, "locked row of table \"%s\" is gone",
+			 RelationGetRelationName(table->relation));
+	ExecSimpleRelationDelete(table->result_info, call->estate, &call->epq,
+							 table->found);
+	ResetPerTupleExprContext(call->estate);
+}
+
+/* A column of a row. */
+Datum
+row_get(TupleTableSlot *slot, int column, bool *isnull)
+{
+	return slot_getattr(slot, column, isnull);
+}
+
+/* A column that is never null. */
+static Datum
+get_not_null(TupleTableSlot *slot, int column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column, &isnull);
+
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("unexpected null in column %d of a table of extension \"%s\"",
+						column, EXTENSION_NAME)));
+	return value;
+}
+
+int64
+row_get_int64(TupleTableSlot *slot, int column)
+{
+	return DatumGetInt64(get_not_null(slot, column));
+}
+
+int32
+row_get_int32(TupleTableSlot *slot, int column)
+{
+	return DatumGetInt32(get_not_null(slot, column));
+}
+
+bool
+row_get_bool(TupleTableSlot *slot, int column)
+{
+	return DatumGetBool(get_not_null(slot, column));
+}
+
+/* A text column, copied; NULL if it is null. */
+char *
+row_get_text(TupleTableSlot *slot, int column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}

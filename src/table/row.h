@@ -1,0 +1,64 @@
+/*
+ * row.h
+ *		Rows of the extension's tables: find, lock, insert, update, delete.
+ */
+#ifndef INVENTORY_ROW_H
+#define INVENTORY_ROW_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "storage/itemptr.h"
+
+#include "table/call.h"
+
+typedef enum RowWait
+{
+	ROW_WAIT,					/* for as long as it takes */
+	ROW_SKIP_BUSY				/* never: a busy row is passed over */
+} RowWait;
+
+typedef enum RowLock
+{
+	ROW_LOCKED,
+	ROW_BUSY,					/* somebody has it; only with ROW_SKIP_BUSY */
+	ROW_GONE					/* deleted meanwhile */
+} RowLock;
+
+/* A walk over the rows that an index range holds. */
+typedef struct RowWalk
+{
+	IndexScanDesc scan;
+	TupleTableSlot *slot;		/* the current row */
+} RowWalk;
+
+extern bool row_find(Call *call, OpenTable *table, IndexId index,
+					 ScanKeyData *keys, int nkeys);
+extern void row_walk_begin(RowWalk *walk, Call *call, OpenTable *table,
+						   IndexId index, ScanKeyData *keys, int nkeys);
+extern bool row_walk_next(RowWalk *walk);
+extern void row_walk_end(RowWalk *walk);
+extern bool row_find_committed(Call *call, OpenTable *table, IndexId index,
+							   ScanKeyData *keys, int nkeys,
+							   TransactionId *in_progress);
+
+extern RowLock row_lock(Call *call, OpenTable *table, ItemPointer tid,
+						RowWait wait);
+
+extern void row_begin_insert(Call *call, OpenTable *table);
+extern void row_begin_update(Call *call, OpenTable *table, ItemPointer tid);
+extern void row_set(OpenTable *table, int column, Datum value);
+extern void row_set_text(OpenTable *table, int column, const char *value);
+extern void row_set_null(OpenTable *table, int column);
+extern void row_insert(Call *call, OpenTable *table);
+extern void row_update(Call *call, OpenTable *table);
+extern void row_delete(Call *call, OpenTable *table, ItemPointer tid);
+
+extern Datum row_get(TupleTableSlot *slot, int column, bool *isnull);
+extern int64 row_get_int64(TupleTableSlot *slot, int column);
+extern int32 row_get_int32(TupleTableSlot *slot, int column);
+extern bool row_get_bool(TupleTableSlot *slot, int column);
+extern char *row_get_text(TupleTableSlot *slot, int column);
+
+#endif							/* INVENTORY_ROW_H */

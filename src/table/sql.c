@@ -1,0 +1,73 @@
+/*
+ * sql.c
+ *		The door to SPI, for whatever is not on the hot path.
+ *
+ * One place that checks what SPI returns, and that makes sure of the three
+ * things which a statement of ours relies on: the current user is the owner
+ * of the tables (call.c), search_path is pinned, so that a name without a
+ * schema can only be ours or PostgreSQL's, and no text comes from a caller.
+ *
+ * Plans are kept for the session.  PostgreSQL analyzes a kept plan again when
+ * its tables are dropped or search_path has changed, so DROP EXTENSION,
+ * CREATE EXTENSION and ALTER SCHEMA ... RENAME need nothing from us.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+
+#include "table/sql.h"
+
+/* Connect to SPI.  Memory allocated from here on goes with sql_end(). */
+void
+sql_begin(Call *call)
+{
+	call_pin_search_path(call);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/*
+ * Run a statement and return the number of rows; for results see sql_value().
+ * "nulls" has a character an argument, 'n' for null; NULL: none is null.
+ * A call that writes sees what the call has written before.
+ */
+uint64
+sql_run(Call *call, SqlStatement *statement, Datum *values, const char *nulls)
+{
+	int			result;
+
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->text, statement->nargs,
+									   statement->argument_types);
+
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s",
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		statement->plan = plan;
+	}
+
+	result = SPI_execute_plan(statement->plan, values, nulls,
+							  call->kind == CALL_READS, 0);
+	if (result != statement->expected)
+		elog(ERROR, "unexpected result of a statement: %s",
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* A value of the last result; rows and columns count from 0 and 1. */
+Datum
+sql_value(int row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+/* Disconnect from SPI. */
+void
+sql_end(Call *call)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}

@@ -1,0 +1,35 @@
+/*
+ * sql.h
+ *		The door to SPI, for whatever is not on the hot path.
+ */
+#ifndef INVENTORY_SQL_H
+#define INVENTORY_SQL_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+
+#include "table/call.h"
+
+#define SQL_MAX_ARGUMENTS 12
+
+/*
+ * A statement, prepared once in a session.  Its text is fixed: names without
+ * a schema are our tables, and whatever a caller gave goes in as a parameter.
+ */
+typedef struct SqlStatement
+{
+	const char *text;
+	int			expected;		/* SPI_OK_SELECT and so on */
+	int			nargs;
+	Oid			argument_types[SQL_MAX_ARGUMENTS];
+	SPIPlanPtr	plan;			/* NULL until it is first run */
+} SqlStatement;
+
+extern void sql_begin(Call *call);
+extern uint64 sql_run(Call *call, SqlStatement *statement, Datum *values,
+					  const char *nulls);
+extern Datum sql_value(int row, int column, bool *isnull);
+extern void sql_end(Call *call);
+
+#endif							/* INVENTORY_SQL_H */

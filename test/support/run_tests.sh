@@ -1,0 +1,341 @@
+#!/usr/bin/env bash
+# Run the test suites on private servers; `make test`.
+#
+#   run_tests.sh [SUITE ...]      versions regress isolation pgtap tap
+#
+#   TESTS="api errors"   only these tests of the suites named
+#   ACCEPT=1             copy this run's output of regress and isolation into
+#                        their expected/ directories (read the diff first)
+#   JOBS=2               how many suites run at a time
+#
+# Prints a table and, as the last line, "N passed, N failed".  Leaves the
+# output of each suite in build/pg15/results/SUITE and the servers' logs in
+# build/pg15/log.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=private_cluster.sh
+source "$(dirname "${BASH_SOURCE[0]}")/private_cluster.sh"
+
+all_suites=(versions tap regress isolation pgtap)
+suites=("$@")
+[[ $# -gt 0 ]] || suites=("${all_suites[@]}")
+read -ra only <<<"${TESTS:-}"
+jobs_max=${JOBS:-2}
+results=$build_dir/results
+
+#
+# Helpers of the suites
+#
+
+# The tests of a suite, by name: those in directory $1 with suffix $2, reduced
+# to those TESTS asks for.  TESTS may give names or paths.
+list_tests() {
+    local dir=$1 suffix=$2 file name wanted
+    for file in "$checkout/$dir"/*"$suffix"; do
+        name=$(basename "$file" "$suffix")
+        # sql/ holds the extension's own scripts too.
+        [[ -e $file && $name != *--* ]] || continue
+        if [[ ${#only[@]} -gt 0 ]]; then
+            for wanted in "${only[@]}"; do
+                wanted=${wanted##*/}
+                if [[ ${wanted%.*} == "$name" ]]; then
+                    echo "$name"
+                fi
+            done
+        else
+            echo "$name"
+        fi
+    done
+}
+
+count() {
+    echo "$1 $2" >"$results/$suite/count"
+}
+
+# A suite's own copy of the source directories it reads, where the server's
+# user can read them and write next to them.
+copy_sources() {
+    local dir
+    mkdir -p "$run_dir/src-$suite"
+    for dir in sql expected test; do
+        [[ ! -d $checkout/$dir ]] || cp -r "$checkout/$dir" "$run_dir/src-$suite/"
+    done
+    own "$run_dir/src-$suite"
+}
+
+own() {
+    [[ -z $server_user ]] || chown -R "$server_user:" "$@"
+}
+
+# Nothing here has to survive a power failure.
+start_test_server() {
+    CLUSTER_DATABASE=$1 cluster_start "$suite" fsync=off full_page_writes=off
+}
+
+# A backend that crashed and took a test's expectation along by luck is still
+# a failure.
+crashed() {
+    grep -E 'terminated by signal|PANIC:|TRAP:' "$cluster_log"
+}
+
+# Name files of the run, which is gone afterwards, by what remains of them.
+with_lasting_names() {
+    sed -u -e "s|$run_dir/src-$suite/\./|$checkout/|g; s|$run_dir/src-$suite|$checkout|g" \
+        -e "s|$run_dir/out-$suite|$results/$suite|g"
+}
+
+# pg_regress and its sibling for isolation tests: $1 the program, $2 the
+# directory with expected/, $3 the database, then the names of the tests.
+run_pg_regress() {
+    local program=$1 input=$2 database=$3 status=0 passed failed name
+    shift 3
+    local out=$run_dir/out-$suite
+    mkdir -p "$out"
+    own "$out"
+    # Without a file to compare with, pg_regress stops there.  An empty one
+    # makes the whole output a difference, which is what one wants to see.
+    for name in "$@"; do
+        as_server_user mkdir -p "$run_dir/src-$suite/$input/expected"
+        as_server_user touch -a "$run_dir/src-$suite/$input/expected/$name.out"
+    done
+    as_server_user "$pgxs_dir/test/$program" \
+        --inputdir="$run_dir/src-$suite/$input" --outputdir="$out" \
+        --bindir="$private_bin" --dlpath="$private_lib" \
+        --use-existing --dbname="$database" \
+        --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" "$@" |
+        with_lasting_names | tee "$results/$suite/summary" || status=$?
+    cp -r "$out/." "$results/$suite/"
+
+    # PostgreSQL 15 prints "test NAME ... ok", later ones "ok 1 - NAME".
+    passed=$(grep -cE '^test .*\.\.\. ok|^ok [0-9]' "$results/$suite/summary" || true)
+    failed=$(($# - passed))
+    if crashed || [[ $status -ne 0 && $failed -le 0 ]]; then
+        failed=$((failed > 0 ? failed : 1))
+    fi
+    if [[ -s $out/regression.diffs ]]; then
+        with_lasting_names <"$out/regression.diffs" >"$results/$suite/regression.diffs"
+        head -n 400 "$results/$suite/regression.diffs"
+        echo "(all differences: ${results#"$checkout/"}/$suite/regression.diffs)"
+    fi
+    if [[ ${ACCEPT:-} == 1 ]]; then
+        mkdir -p "$checkout/$input/expected"
+        for name in "$@"; do
+            cp "$out/results/$name.out" "$checkout/$input/expected/"
+        done
+        echo "accepted as expected: $*"
+    fi
+    count "$passed" "$failed"
+}
+
+# prove and pg_prove: $1 a file with their output, $2 their exit status.
+count_assertions() {
+    local ran bad failed
+    ran=$(sed -n 's/^Files=[0-9]*, Tests=\([0-9]*\),.*/\1/p' "$1")
+    # The summary names each script with something to say about it.  One that
+    # died, or did not run what it had planned, need not have a failed
+    # assertion to show for it, and still counts as a failure.
+    read -r bad failed < <(awk '
+        function end_of_script() { failed += (broken && !bad) ? 1 : bad; bad_all += bad; bad = broken = 0 }
+        /^[^ ].*\(Wstat: [0-9]+.* Tests: [0-9]+ Failed: [0-9]+\)$/ {
+            end_of_script()
+            match($0, /Wstat: [0-9]+/); broken = substr($0, RSTART + 7, RLENGTH - 7) > 0
+            match($0, /Failed: [0-9]+/); bad = substr($0, RSTART + 8, RLENGTH - 8) + 0
+        }
+        /^  Parse errors:/ { broken = 1 }
+        END { end_of_script(); print bad_all + 0, failed + 0 }' "$1")
+    if [[ $2 -ne 0 && $failed -eq 0 ]]; then
+        failed=1
+    fi
+    count "$((${ran:-0} - bad))" "$failed"
+}
+
+#
+# The suites.  Each gets the names of its tests as arguments.
+#
+
+suite_versions() {
+    local version bad=0
+    version=$(sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" "$checkout/inventory_reservation.control")
+    differs() {
+        echo "$1 does not agree with default_version = '$version' of the control file"
+        bad=1
+    }
+    [[ -e $checkout/sql/inventory_reservation--$version.sql ]] ||
+        differs "the name of the script in sql/"
+    grep -qE "^## \[?${version//./\\.}\]?( |$)" "$checkout/CHANGELOG.md" ||
+        differs CHANGELOG.md
+    perl -MJSON::PP -e '
+        my ($version, $file) = @ARGV;
+        open my $in, "<", $file or die "$file: $!\n";
+        my $meta = decode_json(join "", <$in>);
+        my $it = $meta->{provides}{inventory_reservation};
+        exit !($meta->{version} eq $version && $it->{version} eq $version
+               && $it->{file} eq "sql/inventory_reservation--$version.sql");
+        ' "$version" "$checkout/META.json" || differs META.json
+    count "$((1 - bad))" "$bad"
+}
+
+suite_regress() {
+    start_test_server contrib_regression
+    copy_sources
+    run_pg_regress regress/pg_regress . contrib_regression "$@"
+    cluster_stop
+}
+
+suite_isolation() {
+    start_test_server isolation_regression
+    psql -Xq -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION inventory_reservation'
+    copy_sources
+    run_pg_regress isolation/pg_isolation_regress test/isolation isolation_regression "$@"
+    cluster_stop
+}
+
+suite_pgtap() {
+    local status=0
+    start_test_server pgtap_regression
+    psql -Xq -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION pgtap'
+    copy_sources
+    as_server_user env -C "$run_dir/src-$suite" pg_prove --psql-bin "$private_bin/psql" --dbname "$PGDATABASE" \
+        "${@/#/test/pgtap/}" 2>&1 | tee "$results/$suite/summary" || status=$?
+    if crashed; then
+        status=1
+    fi
+    count_assertions "$results/$suite/summary" "$status"
+    cluster_stop
+}
+
+# These start servers of their own, by PostgreSQL::Test::Cluster.
+suite_tap() {
+    local status=0 dir=$run_dir/tap file
+    copy_sources
+    mkdir -p "$dir/tmp_check/log" "$run_dir/t"
+    own "$dir" "$run_dir/t"
+    # TESTDIR is for PostgreSQL 15, the other two for later ones.  TMPDIR is
+    # where sockets go, so its name is short.
+    as_server_user env -C "$run_dir/src-$suite" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGDATA \
+        PG_REGRESS="$pgxs_dir/test/regress/pg_regress" \
+        TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
+        TMPDIR="$run_dir/t" \
+        prove --jobs "$jobs_max" --timer -I "$pgxs_dir/test/perl" -I test/t \
+        "${@/#/test/t/}" 2>&1 | tee "$results/$suite/summary" || status=$?
+    cp -r "$dir/tmp_check/log" "$results/$suite/"
+    count_assertions "$results/$suite/summary" "$status"
+
+    # What a failed script logged last usually names the reason.
+    sed -n 's|^[^ ]*/\([^ /]*\)\.pl *(Wstat.*|\1|p' "$results/$suite/summary" | while read -r file; do
+        file=$results/$suite/log/regress_log_$file
+        [[ -e $file ]] || continue
+        echo "--- end of ${file#"$checkout/"}"
+        tail -n 40 "$file"
+    done
+}
+
+#
+# Running them
+#
+
+declare -A directory=([regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t)
+declare -A suffix=([regress]=.sql [isolation]=.spec [pgtap]=.sql [tap]=.pl)
+
+# In the background, or alone; its output goes to stdout.
+run_suite() {
+    suite=$1
+    local start=$SECONDS tests=()
+    rm -rf "${results:?}/$suite"
+    mkdir -p "$results/$suite"
+    if [[ $suite != versions ]]; then
+        mapfile -t tests < <(list_tests "${directory[$suite]}" "${suffix[$suite]}")
+    fi
+    case $suite in
+        pgtap | tap) tests=("${tests[@]/%/${suffix[$suite]}}") ;;
+    esac
+    "suite_$suite" "${tests[@]}"
+    echo $((SECONDS - start)) >"$results/$suite/seconds"
+}
+
+passed_all=0 failed_all=0
+table=()
+finish_suite() {
+    local name=$1 passed=0 failed=0 seconds="-"
+    if [[ -e $results/$name/count ]]; then
+        read -r passed failed <"$results/$name/count"
+    fi
+    # No count, no time, or no tests: the suite itself broke.
+    if [[ -e $results/$name/seconds ]]; then
+        read -r seconds <"$results/$name/seconds"
+    elif [[ $failed -eq 0 ]]; then
+        failed=1
+    fi
+    if [[ $((passed + failed)) -eq 0 ]]; then
+        echo "$name: no test ran"
+        failed=1
+    fi
+    passed_all=$((passed_all + passed))
+    failed_all=$((failed_all + failed))
+    table+=("$(printf '%-10s %7s %7s %8s' "$name" "$passed" "$failed" "$seconds")")
+}
+
+# The suites that have tests.  To ask for tests that do not exist is an error.
+chosen=()
+found=" "
+for suite in "${suites[@]}"; do
+    declare -F "suite_$suite" >/dev/null || fail "no such suite: $suite"
+    names=
+    [[ $suite == versions ]] || names=$(list_tests "${directory[$suite]}" "${suffix[$suite]}" | tr '\n' ' ')
+    found+=$names
+    if [[ $suite == versions || -n $names ]]; then
+        chosen+=("$suite")
+    elif [[ $# -gt 0 ]]; then
+        fail "no tests${TESTS:+ called $TESTS} in ${directory[$suite]}"
+    fi
+done
+
+for name in "${only[@]}"; do
+    name=${name##*/}
+    [[ $found == *" ${name%.*} "* ]] || fail "no test called $name"
+done
+
+private_postgres
+pgxs_dir=$(dirname "$("$PG_CONFIG" --pgxs)")/..
+pgxs_dir=$(cd "$pgxs_dir" && pwd)
+mkdir -p "$results"
+
+if [[ ${#chosen[@]} -eq 1 ]]; then
+    # Alone, one can watch it.  Still in a subshell, so that a suite that
+    # breaks is counted.
+    (run_suite "${chosen[0]}") &
+    wait $! || true
+    finish_suite "${chosen[0]}"
+else
+    declare -A suite_of=()
+    finish_one() {
+        local pid name
+        wait -n -p pid "${!suite_of[@]}" || true
+        name=${suite_of[$pid]}
+        unset "suite_of[$pid]"
+        failed_before=$failed_all
+        finish_suite "$name"
+        if [[ $failed_all -gt $failed_before ]]; then
+            echo "=== $name failed; its output:"
+            cat "$results/$name.log"
+            echo "=== end of $name"
+        fi
+    }
+    for suite in "${chosen[@]}"; do
+        if [[ ${#suite_of[@]} -ge $jobs_max ]]; then
+            finish_one
+        fi
+        echo "running: $suite"
+        (run_suite "$suite") >"$results/$suite.log" 2>&1 &
+        suite_of[$!]=$suite
+    done
+    while [[ ${#suite_of[@]} -gt 0 ]]; do
+        finish_one
+    done
+fi
+
+echo
+printf '%-10s %7s %7s %8s\n' suite passed failed seconds
+printf '%s\n' "${table[@]}"
+echo
+echo "$passed_all passed, $failed_all failed"
+[[ $failed_all -eq 0 ]]
