@@ -267,6 +267,13 @@ catalog_ledger_sequence(void)
 	return cache.ledger_sequence;
 }
 
+/* Number of columns that the install script gives a table. */
+int
+catalog_known_columns(TableId table)
+{
+	return known_tables[table].columns;
+}
+
 /*
  * Does writing to this table run code that the install script did not put
  * there: a trigger, a check, an index or a column of the shop's own?

@@ -46,6 +46,7 @@ extern Oid	catalog_schema(void);
 extern Relation catalog_open_table(TableId table, int lockmode);
 extern Relation catalog_open_index(IndexId index, int lockmode);
 extern Oid	catalog_ledger_sequence(void);
+extern int	catalog_known_columns(TableId table);
 extern bool catalog_has_foreign_code(TableId table, Relation relation);
 
 #endif							/* INVENTORY_CATALOG_H */

@@ -10,12 +10,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "functions/arguments.h"
+#include "records/duration.h"
 
 /* 22023 for a null. */
 void
@@ -105,6 +108,18 @@ check_quantity(int64 value, const char *argument)
 	return value;
 }
 
+/* As above, but none at all is allowed: what a count can be. */
+int64
+check_count(int64 value, const char *argument)
+{
+	if (value < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative", argument),
+				 errdetail("It is " INT64_FORMAT ".", value)));
+	return value == 0 ? value : check_quantity(value, argument);
+}
+
 /* Units of stock, 1 to MAX_QUANTITY. */
 int64
 argument_quantity(FunctionCallInfo fcinfo, int number, const char *argument)
@@ -137,32 +152,94 @@ argument_uuid(FunctionCallInfo fcinfo, int number, const char *argument)
 }
 
 /*
- * A time to live in microseconds; 0 if it is null.  A month counts 30 days,
- * as it does wherever PostgreSQL compares intervals.  What overflows is cut:
- * it is far above any max_ttl.  Raises 22023 unless it is positive, infinite
- * intervals (PostgreSQL 17) included: those have the extreme number of months.
+ * A time to live in microseconds; 0 if it is null.  Raises 22023 unless it is
+ * positive and finite.
  */
 int64
 argument_optional_ttl(FunctionCallInfo fcinfo, int number,
 					  const char *argument)
 {
 	Interval   *ttl;
-	double		microseconds;
 
 	if (PG_ARGISNULL(number))
 		return 0;
 	ttl = PG_GETARG_INTERVAL_P(number);
-	microseconds = (double) ttl->time +
-		((double) ttl->month * DAYS_PER_MONTH + (double) ttl->day) * USECS_PER_DAY;
-	if (microseconds <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be greater than zero", argument)));
-	if (ttl->month == PG_INT32_MAX)
+	if (duration_is_infinite(ttl))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be finite", argument)));
-	return microseconds < 1e18 ? (int64) microseconds : INT64CONST(1000000000000000000);
+	if (duration_of(ttl) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be greater than zero", argument)));
+	return duration_of(ttl);
+}
+
+/* Read an array argument into its elements. */
+static Datum *
+read_array(FunctionCallInfo fcinfo, int number, const char *argument,
+		   Oid element_type, int *count)
+{
+	ArrayType  *array;
+	Datum	   *elements;
+	bool	   *nulls;
+
+	if (PG_ARGISNULL(number))
+		report_null_argument(argument);
+	array = PG_GETARG_ARRAYTYPE_P(number);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a one-dimensional array", argument)));
+	if (element_type == TEXTOID)
+		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, &nulls, count);
+	else
+		deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+						  &elements, &nulls, count);
+	for (int i = 0; i < *count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s must not contain nulls", argument),
+					 errdetail("Element %d is null.", i + 1)));
+	}
+	return elements;
+}
+
+/*
+ * Read SKUs and their numbers of units, two arrays of one length.  "check" is
+ * check_quantity() or check_count().
+ */
+void
+argument_lines(FunctionCallInfo fcinfo, int64 (*check) (int64, const char *),
+			   int *count, char ***skus, int64 **quantities)
+{
+	int			quantity_count;
+	Datum	   *sku_values = read_array(fcinfo, 0, "skus", TEXTOID, count);
+	Datum	   *quantity_values = read_array(fcinfo, 1, "quantities", INT8OID,
+											 &quantity_count);
+
+	if (*count != quantity_count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("skus and quantities must have the same number of elements"),
+				 errdetail("skus has %d, quantities has %d.", *count,
+						   quantity_count)));
+	if (*count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("skus must not be empty")));
+
+	*skus = palloc(*count * sizeof(char *));
+	*quantities = palloc(*count * sizeof(int64));
+	for (int i = 0; i < *count; i++)
+	{
+		(*skus)[i] = TextDatumGetCString(sku_values[i]);
+		check_name((*skus)[i], "sku");
+		(*quantities)[i] = check(DatumGetInt64(quantity_values[i]), "quantity");
+	}
 }
 
 /*

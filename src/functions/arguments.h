@@ -36,11 +36,13 @@ extern int64 argument_optional_ttl(FunctionCallInfo fcinfo, int number,
 
 extern void check_name(const char *value, const char *argument);
 extern int64 check_quantity(int64 value, const char *argument);
+extern int64 check_count(int64 value, const char *argument);
 extern void report_null_argument(const char *argument) pg_attribute_noreturn();
 extern void report_not_built(const char *feature) pg_attribute_noreturn();
 
-extern void argument_lines(FunctionCallInfo fcinfo, int64 least, int *count,
-						   char ***skus, int64 **quantities);
+extern void argument_lines(FunctionCallInfo fcinfo,
+						   int64 (*check) (int64, const char *),
+						   int *count, char ***skus, int64 **quantities);
 
 extern Datum result_row(Call *call, FunctionCallInfo fcinfo,
 						Datum *values, bool *nulls);

@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -174,82 +172,13 @@ inv_try_reserve(PG_FUNCTION_ARGS)
 	return reserve_one(fcinfo, "inv_try_reserve()", true);
 }
 
-/* Read an array argument into its elements. */
-static Datum *
-read_array(FunctionCallInfo fcinfo, int number, const char *argument,
-		   Oid element_type, int *count)
-{
-	ArrayType  *array;
-	Datum	   *elements;
-	bool	   *nulls;
-
-	if (PG_ARGISNULL(number))
-		report_null_argument(argument);
-	array = PG_GETARG_ARRAYTYPE_P(number);
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be a one-dimensional array", argument)));
-	if (element_type == TEXTOID)
-		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
-						  &elements, &nulls, count);
-	else
-		deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-						  &elements, &nulls, count);
-	for (int i = 0; i < *count; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("%s must not contain nulls", argument),
-					 errdetail("Element %d is null.", i + 1)));
-	}
-	return elements;
-}
-
-/*
- * Read SKUs and their numbers of units, two arrays of one length.  "least" is
- * the smallest number allowed.
- */
-void
-argument_lines(FunctionCallInfo fcinfo, int64 least, int *count, char ***skus,
-			   int64 **quantities)
-{
-	int			quantity_count;
-	Datum	   *sku_values = read_array(fcinfo, 0, "skus", TEXTOID, count);
-	Datum	   *quantity_values = read_array(fcinfo, 1, "quantities", INT8OID,
-											 &quantity_count);
-
-	if (*count != quantity_count)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("skus and quantities must have the same number of elements"),
-				 errdetail("skus has %d, quantities has %d.", *count,
-						   quantity_count)));
-	if (*count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("skus must not be empty")));
-
-	*skus = palloc(*count * sizeof(char *));
-	*quantities = palloc(*count * sizeof(int64));
-	for (int i = 0; i < *count; i++)
-	{
-		(*skus)[i] = TextDatumGetCString(sku_values[i]);
-		check_name((*skus)[i], "sku");
-		(*quantities)[i] = DatumGetInt64(quantity_values[i]);
-		if ((*quantities)[i] != least)
-			check_quantity((*quantities)[i], "quantity");
-	}
-}
-
 /* inv_reserve_cart() and inv_try_reserve_cart(). */
 static Datum
 reserve_many(FunctionCallInfo fcinfo, const char *name, bool may_be_short)
 {
 	ReserveRequest request = {0};
 
-	argument_lines(fcinfo, 1, &request.count, &request.skus,
+	argument_lines(fcinfo, check_quantity, &request.count, &request.skus,
 				   &request.quantities);
 	read_request(fcinfo, 2, "reserve_cart", &request);
 	remember_lines(&request);

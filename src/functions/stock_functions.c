@@ -122,9 +122,7 @@ inv_set_stock(PG_FUNCTION_ARGS)
 	Datum		row;
 
 	take.operation = "set_stock";
-	take.count = argument_int64(fcinfo, 1, "on_hand");
-	if (take.count != 0)
-		check_quantity(take.count, "on_hand");
+	take.count = check_count(argument_int64(fcinfo, 1, "on_hand"), "on_hand");
 	take.check_version = !PG_ARGISNULL(3);
 	take.expected_version = take.check_version ? PG_GETARG_INT64(3) : 0;
 	take.reason = argument_optional_text(fcinfo, 4);
@@ -232,7 +230,7 @@ inv_load_stock(PG_FUNCTION_ARGS)
 	MemoryContext row_context;
 	ReturnSetInfo *result;
 
-	argument_lines(fcinfo, 0, &count, &skus, &quantities);
+	argument_lines(fcinfo, check_count, &count, &skus, &quantities);
 	take.operation = "load_stock";
 	take.reason = argument_optional_text(fcinfo, 3);
 

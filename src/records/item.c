@@ -13,6 +13,7 @@
 #include "utils/numeric.h"
 
 #include "errors.h"
+#include "records/duration.h"
 #include "records/item.h"
 #include "table/row.h"
 
@@ -33,14 +34,6 @@ enum ColumnOfLocation
 	LOCATION_LOCATION_ID = 1,
 	LOCATION_CODE
 };
-
-/* Microseconds in an interval, a month being 30 days. */
-static int64
-interval_microseconds(const Interval *interval)
-{
-	return interval->time +
-		((int64) interval->month * DAYS_PER_MONTH + interval->day) * USECS_PER_DAY;
-}
 
 /* Find an item by its SKU; false if there is none. */
 bool
@@ -65,7 +58,7 @@ item_find(Call *call, const char *sku, CatalogueItem *item)
 	item->listed_until = isnull ? DT_NOEND : DatumGetTimestampTz(value);
 	item->selling = row_get_bool(table->found, ITEM_SELLING);
 	value = row_get(table->found, ITEM_HOLD_TTL, &isnull);
-	item->hold_ttl = isnull ? 0 : interval_microseconds(DatumGetIntervalP(value));
+	item->hold_ttl = isnull ? 0 : duration_of(DatumGetIntervalP(value));
 	return true;
 }
 

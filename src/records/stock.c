@@ -22,6 +22,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
@@ -76,16 +77,49 @@ read_row(StockRow *row, TupleTableSlot *slot)
 	row->changed = false;
 }
 
+/* By key; of two with one key the one that has been read comes first. */
+static int
+compare_rows(const void *left, const void *right)
+{
+	const StockRow *a = left;
+	const StockRow *b = right;
+	int			order = stock_key_compare(&a->key, &b->key);
+
+	if (order != 0)
+		return order;
+	return (int) ItemPointerIsValid(&b->tid) - (int) ItemPointerIsValid(&a->tid);
+}
+
+/* Bring a set into lock order, each row once. */
+static void
+sort_set(StockSet *set)
+{
+	int			kept = 0;
+
+	if (set->sorted || set->count == 0)
+		return;
+	qsort(set->rows, set->count, sizeof(StockRow), compare_rows);
+	for (int i = 1; i < set->count; i++)
+	{
+		if (stock_key_compare(&set->rows[i].key, &set->rows[kept].key) != 0)
+			set->rows[++kept] = set->rows[i];
+	}
+	set->count = kept + 1;
+	set->sorted = true;
+}
+
 /*
  * The place of "key" in the set: of its row if it is there, else of the row
  * that it would stand before.
  */
 static int
-search(const StockSet *set, const StockKey *key, bool *found)
+search(StockSet *set, const StockKey *key, bool *found)
 {
 	int			low = 0;
-	int			high = set->count;
+	int			high;
 
+	sort_set(set);
+	high = set->count;
 	while (low < high)
 	{
 		int			middle = low + (high - low) / 2;
@@ -100,29 +134,19 @@ search(const StockSet *set, const StockKey *key, bool *found)
 	return low;
 }
 
-/* Add a row unless it is there; NULL if it was. */
-static StockRow *
-add_row(StockSet *set, const StockKey *key)
+/* Add a row; whether it was there before is sorted out later. */
+static void
+add_row(StockSet *set, const StockRow *row)
 {
-	bool		found;
-	int			place = search(set, key, &found);
-
-	if (found)
-		return NULL;
 	if (set->count == set->capacity)
 	{
 		set->capacity = Max(4, set->capacity * 2);
 		set->rows = set->rows == NULL
 			? palloc(set->capacity * sizeof(StockRow))
-			: repalloc(set->rows, set->capacity * sizeof(StockRow));
+			: repalloc_huge(set->rows, set->capacity * sizeof(StockRow));
 	}
-	memmove(&set->rows[place + 1], &set->rows[place],
-			(set->count - place) * sizeof(StockRow));
-	set->count++;
-	memset(&set->rows[place], 0, sizeof(StockRow));
-	set->rows[place].key = *key;
-	ItemPointerSetInvalid(&set->rows[place].tid);
-	return &set->rows[place];
+	set->rows[set->count++] = *row;
+	set->sorted = false;
 }
 
 /*
@@ -143,13 +167,10 @@ stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 	row_walk_begin(&walk, call, table, INDEX_STOCK, keys, 2);
 	while (row_walk_next(&walk))
 	{
-		StockRow	read;
-		StockRow   *row;
+		StockRow	row;
 
-		read_row(&read, walk.slot);
-		row = add_row(set, &read.key);
-		if (row != NULL)
-			*row = read;
+		read_row(&row, walk.slot);
+		add_row(set, &row);
 	}
 	row_walk_end(&walk);
 }
@@ -158,7 +179,11 @@ stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 void
 stock_add_key(StockSet *set, StockKey key)
 {
-	(void) add_row(set, &key);
+	StockRow	row = {0};
+
+	row.key = key;
+	ItemPointerSetInvalid(&row.tid);
+	add_row(set, &row);
 }
 
 /* Look a row up that was added by key only. */
@@ -209,6 +234,7 @@ stock_lock(Call *call, StockSet *set)
 	OpenTable  *table = call_open(call, TABLE_STOCK);
 	int			kept = 0;
 
+	sort_set(set);
 	for (int i = 0; i < set->count; i++)
 	{
 		if (!lock_row(call, table, &set->rows[i], ROW_WAIT))

@@ -35,11 +35,15 @@ typedef struct StockRow
 	bool		changed;		/* stock_write() has something to write */
 } StockRow;
 
-/* Stock rows in lock order, that is, by key; none twice. */
+/*
+ * Stock rows in lock order, that is, by key; none twice.  Rows may be added in
+ * any order and more than once: they are put right when they are asked for.
+ */
 typedef struct StockSet
 {
 	int			count;
 	int			capacity;
+	bool		sorted;
 	StockRow   *rows;
 } StockSet;
 

@@ -177,6 +177,18 @@ hold_give_back(Call *call, Reservation *reservation, StockSet *stock,
 	}
 }
 
+/* Is there a line left to close? */
+static bool
+any_active(const Reservation *reservation)
+{
+	for (int i = 0; i < reservation->count; i++)
+	{
+		if (reservation->lines[i].status == RESERVATION_ACTIVE)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Give a whole hold back.  A dead one becomes expired, whether a sweep has
  * come by or not.  Raises IV003, IV005, IV008 for a sold one, 40001.
@@ -204,7 +216,7 @@ cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	stock_lock(call, &stock);
 	now = GetCurrentTimestamp();
 	change->status = reservation_status(&reservation, now);
-	change->replayed = change->status == RESERVATION_CANCELLED;
+	change->replayed = !any_active(&reservation);
 
 	if (change->status == RESERVATION_ACTIVE)
 		change->status = RESERVATION_CANCELLED;

@@ -256,10 +256,12 @@ replay_result(Reserving *reserving, ReserveResult *result)
 	result->lines = reservation.count;
 	result->available = PG_INT64_MAX;
 	for (int i = 0; i < reservation.count; i++)
+		stock_add_sku(call, &stock, reservation.lines[i].stock.item_id,
+					  reservation.lines[i].stock.location_id);
+	for (int i = 0; i < reservation.count; i++)
 	{
 		StockKey	key = reservation.lines[i].stock;
 
-		stock_add_sku(call, &stock, key.item_id, key.location_id);
 		result->available = Min(result->available,
 								available_now(call, &stock, key.item_id,
 											  key.location_id, PG_INT64_MAX));
@@ -273,11 +275,12 @@ static bool
 look(Reserving *reserving, ReserveResult *result)
 {
 	for (int i = 0; i < reserving->count; i++)
+		stock_add_sku(reserving->call, &reserving->stock,
+					  reserving->lines[i].item.item_id, reserving->location_id);
+	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
 
-		stock_add_sku(reserving->call, &reserving->stock, line->item.item_id,
-					  reserving->location_id);
 		line->available = available_now(reserving->call, &reserving->stock,
 										line->item.item_id,
 										reserving->location_id,

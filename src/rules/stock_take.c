@@ -151,7 +151,9 @@ report_below_held(Call *call, const CatalogueItem *item, StockSet *stock,
 			 errmsg("stock of SKU \"%s\" would fall below what is held",
 					item->sku),
 			 errdetail_internal("%s", detail.data),
-			 errhint("Cancel the holds, or use inv_set_stock() with force => true.")));
+			 held.count > 0
+			 ? errhint("Cancel the holds, or use inv_set_stock() with force => true.")
+			 : 0));
 }
 
 /*

@@ -26,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -213,11 +214,39 @@ clear_next(Call *call, OpenTable *table)
 	return ExecClearTuple(table->next);
 }
 
-/* Begin a new row, all of it null.  Then row_set() and row_insert(). */
+/* Give the columns that the shop has added to a table their defaults. */
+static void
+fill_added_columns(Call *call, OpenTable *table)
+{
+	TupleDesc	tupdesc = RelationGetDescr(table->relation);
+
+	for (int i = catalog_known_columns(table->id); i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
+		Node	   *expression;
+
+		if (column->attisdropped || column->attgenerated != '\0')
+			continue;
+		expression = build_column_default(table->relation, i + 1);
+		if (expression != NULL)
+			table->next->tts_values[i] =
+				ExecEvalExpr(ExecPrepareExpr((Expr *) expression, call->estate),
+							 GetPerTupleExprContext(call->estate),
+							 &table->next->tts_isnull[i]);
+	}
+}
+
+/*
+ * Begin a new row, all of it null but for what is not ours.  Then row_set() and
+ * row_insert().
+ */
 void
 row_begin_insert(Call *call, OpenTable *table)
 {
 	ExecStoreAllNullTuple(clear_next(call, table));
+	if (RelationGetNumberOfAttributes(table->relation) >
+		catalog_known_columns(table->id))
+		fill_added_columns(call, table);
 }
 
 /*
@@ -236,10 +265,17 @@ row_begin_update(Call *call, OpenTable *table, ItemPointer tid)
 	ExecCopySlot(clear_next(call, table), table->found);
 }
 
-/* Set a column of the row being made. */
+/*
+ * Set a column of the row being made.  A counter that stays as it is does not
+ * count as changed.
+ */
 void
 row_set(OpenTable *table, int column, Datum value)
 {
+	if (TupleDescAttr(table->next->tts_tupleDescriptor, column - 1)->attbyval &&
+		!table->next->tts_isnull[column - 1] &&
+		table->next->tts_values[column - 1] == value)
+		return;
 	table->next->tts_values[column - 1] = value;
 	table->next->tts_isnull[column - 1] = false;
 	table->changed = bms_add_member(table->changed,
@@ -267,28 +303,48 @@ row_set_null(OpenTable *table, int column)
 }
 
 /*
+ * A BEFORE trigger that returns NULL makes PostgreSQL skip the row without a
+ * word.  The rest of the call's work would then not fit: refuse.
+ */
+static void
+check_written(OpenTable *table)
+{
+	if (!ItemPointerIsValid(&table->next->tts_tid))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("a trigger on table \"%s\" suppressed a row",
+						RelationGetRelationName(table->relation)),
+				 errhint("A trigger on a table of extension \"%s\" may raise an error, but not return NULL.",
+						 EXTENSION_NAME)));
+}
+
+/*
  * Insert the row begun with row_begin_insert().  Raises 23505 and 23514 as an
- * INSERT would.
+ * INSERT would, 27000 if a trigger suppresses the row.
  */
 void
 row_insert(Call *call, OpenTable *table)
 {
 	prepare_write(call, table);
+	ItemPointerSetInvalid(&table->next->tts_tid);
 	ExecSimpleRelationInsert(table->result_info, call->estate, table->next);
+	check_written(table);
 	ResetPerTupleExprContext(call->estate);
 }
 
 /*
  * Write the version begun with row_begin_update().  Raises 23514 as an UPDATE
- * would.
+ * would, 27000 if a trigger suppresses it.
  */
 void
 row_update(Call *call, OpenTable *table)
 {
 	prepare_write(call, table);
 	compat_set_updated_columns(call->estate, table->range_entry, table->changed);
+	ItemPointerSetInvalid(&table->next->tts_tid);
 	ExecSimpleRelationUpdate(table->result_info, call->estate, &call->epq,
 							 table->found, table->next);
+	check_written(table);
 	ResetPerTupleExprContext(call->estate);
 }
 
