@@ -325,6 +325,11 @@ COMMENT ON COLUMN inv_reconciliation.found IS 'What was there.';
 COMMENT ON COLUMN inv_reconciliation.expected IS 'What should have been there.';
 COMMENT ON COLUMN inv_reconciliation.action IS 'What was done about it.';
 
+COMMENT ON SEQUENCE inv_item_item_id_seq IS 'Numbers items.';
+COMMENT ON SEQUENCE inv_location_location_id_seq IS 'Numbers locations.';
+COMMENT ON SEQUENCE inv_ledger_entry_id_seq IS 'Numbers ledger entries.';
+COMMENT ON SEQUENCE inv_waitlist_entry_id_seq IS 'Numbers entries of the waitlist.';
+
 COMMENT ON INDEX inv_reservation_expiry IS 'Finds dead holds for the sweep.';
 COMMENT ON INDEX inv_reservation_held IS 'Finds the holds on one stock row, those that die first in front.';
 COMMENT ON INDEX inv_reservation_closed IS 'Finds what the purge may delete.';
@@ -506,7 +511,7 @@ CREATE FUNCTION inv_extend(
 RETURNS timestamptz
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_extend';
-COMMENT ON FUNCTION inv_extend IS 'Lets a live hold live for ttl from now, at most max_ttl from its creation; never shortens it. Returns the new expires_at.';
+COMMENT ON FUNCTION inv_extend IS 'Lets a live hold live for ttl from now (NULL: what a new hold of its items would get), at most max_ttl from its creation; never shortens it. Returns the new expires_at.';
 
 CREATE FUNCTION inv_available(sku text, location text DEFAULT NULL)
 RETURNS bigint
@@ -696,7 +701,7 @@ CREATE FUNCTION inv_grant(role name, profile text)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_grant';
-COMMENT ON FUNCTION inv_grant IS 'Gives a role what it needs: profile buyer (hold, confirm, cancel, read), operator (buyer, and orders, stock and upkeep) or auditor (read everything).';
+COMMENT ON FUNCTION inv_grant IS 'Gives a role what it needs: profile buyer (hold, confirm, cancel, read availability), operator (buyer, and orders, stock and upkeep) or auditor (read everything).';
 
 CREATE FUNCTION inv_route_sku(sku text)
 RETURNS integer
@@ -1008,8 +1013,10 @@ $$;
 /* ------------------------------------------------------------------------
  * The sweep's pg_cron job.  Not during a restore: the dump brings cron.job
  * with it, and a job made here would make that COPY fail and with it lose
- * everybody's jobs.  pg_dump's scripts switch check_function_bodies off.
+ * everybody's jobs.  What tells a restore is that it has switched row_security
+ * off; check_function_bodies, which it switches off too, is always off in an
+ * extension's script.
  * ------------------------------------------------------------------------ */
 
 SELECT inv_schedule()
- WHERE pg_catalog.current_setting('check_function_bodies')::boolean;
+ WHERE pg_catalog.current_setting('row_security')::boolean;

@@ -105,7 +105,7 @@ static const Grantable routines[] = {
 
 /* Tables and views, to be read. */
 static const Grantable relations[] = {
-	{"inv_availability", OPERATOR | AUDITOR},
+	{"inv_availability", READS},
 	{"inv_reservation_lines", OPERATOR | AUDITOR},
 	{"inv_active_holds", OPERATOR | AUDITOR},
 

@@ -35,18 +35,15 @@ enum ColumnOfLocation
 	LOCATION_CODE
 };
 
-/* Find an item by its SKU; false if there is none. */
-bool
-item_find(Call *call, const char *sku, CatalogueItem *item)
+/* Find an item by a unique key; false if there is none. */
+static bool
+find_item(Call *call, IndexId index, ScanKeyData *key, CatalogueItem *item)
 {
 	OpenTable  *table = call_open(call, TABLE_ITEM);
-	ScanKeyData key;
 	Datum		value;
 	bool		isnull;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(sku));
-	if (!row_find(call, table, INDEX_ITEM_SKU, &key, 1))
+	if (!row_find(call, table, index, key, 1))
 		return false;
 
 	item->item_id = row_get_int64(table->found, ITEM_ITEM_ID);
@@ -60,6 +57,28 @@ item_find(Call *call, const char *sku, CatalogueItem *item)
 	value = row_get(table->found, ITEM_HOLD_TTL, &isnull);
 	item->hold_ttl = isnull ? 0 : duration_of(DatumGetIntervalP(value));
 	return true;
+}
+
+/* Find an item by its SKU; false if there is none. */
+bool
+item_find(Call *call, const char *sku, CatalogueItem *item)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(sku));
+	return find_item(call, INDEX_ITEM_SKU, &key, item);
+}
+
+/* Find an item by its id; false if somebody has deleted it by hand. */
+bool
+item_find_by_id(Call *call, int64 item_id, CatalogueItem *item)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	return find_item(call, INDEX_ITEM_ID, &key, item);
 }
 
 /* Find an item by its SKU; raises IV004 if there is none. */
@@ -77,14 +96,11 @@ item_require(Call *call, const char *sku, CatalogueItem *item)
 char *
 item_sku(Call *call, int64 item_id)
 {
-	OpenTable  *table = call_open(call, TABLE_ITEM);
-	ScanKeyData key;
+	CatalogueItem item;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(item_id));
-	if (!row_find(call, table, INDEX_ITEM_ID, &key, 1))
+	if (!item_find_by_id(call, item_id, &item))
 		return psprintf("item " INT64_FORMAT, item_id);
-	return row_get_text(table->found, ITEM_SKU);
+	return item.sku;
 }
 
 /*

@@ -27,6 +27,7 @@ typedef struct CatalogueItem
 } CatalogueItem;
 
 extern bool item_find(Call *call, const char *sku, CatalogueItem *item);
+extern bool item_find_by_id(Call *call, int64 item_id, CatalogueItem *item);
 extern void item_require(Call *call, const char *sku, CatalogueItem *item);
 extern char *item_sku(Call *call, int64 item_id);
 

@@ -312,10 +312,26 @@ release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	stock_write(call, &stock);
 }
 
+/* How long a new hold of the same items would live, in microseconds. */
+static int64
+usual_ttl(Call *call, const Reservation *reservation)
+{
+	int64		ttl = PG_INT64_MAX;
+
+	for (int i = 0; i < reservation->count; i++)
+	{
+		CatalogueItem item = {0};
+
+		(void) item_find_by_id(call, reservation->lines[i].stock.item_id, &item);
+		ttl = Min(ttl, default_ttl(&item));
+	}
+	return ttl;
+}
+
 /*
- * Let a live hold live for "ttl" microseconds from now (0: the default), at
- * most max_ttl from its creation; it is never shortened.  Returns when it ends
- * now.  Raises IV002, IV003, IV005, IV008, 40001.
+ * Let a live hold live for "ttl" microseconds from now (0: as a new one would),
+ * at most max_ttl from its creation; it is never shortened.  Returns when it
+ * ends now.  Raises IV002, IV003, IV005, IV008, 40001.
  */
 TimestampTz
 extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id, int64 ttl)
@@ -337,7 +353,7 @@ extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id, int64 ttl)
 	check_alive(&reservation, now, "extend");
 
 	if (ttl == 0)
-		ttl = (int64) setting_default_ttl * USECS_PER_SEC;
+		ttl = usual_ttl(call, &reservation);
 	expires_at = Min(now + ttl,
 					 hold_expiry(reservation.lines[0].created_at, PG_INT64_MAX));
 	if (expires_at > reservation.lines[0].expires_at)

@@ -47,6 +47,14 @@ typedef struct Reserving
 	StockSet	stock;
 } Reserving;
 
+/* How long a hold of an item lives if the caller does not say; microseconds. */
+int64
+default_ttl(const CatalogueItem *item)
+{
+	return item->hold_ttl > 0 ? item->hold_ttl
+		: (int64) setting_default_ttl * USECS_PER_SEC;
+}
+
 /* When a hold of "ttl" microseconds that begins at "from" ends at most. */
 TimestampTz
 hold_expiry(TimestampTz from, int64 ttl)
@@ -317,7 +325,10 @@ decide(Reserving *reserving, TimestampTz now, DeadLines *dead,
 	return !list_shortages(reserving, result);
 }
 
-/* How long the hold is to live, in microseconds. */
+/*
+ * How long the hold is to live, in microseconds: a cart as long as that of its
+ * items which is held shortest.
+ */
 static int64
 choose_ttl(const Reserving *reserving)
 {
@@ -326,13 +337,7 @@ choose_ttl(const Reserving *reserving)
 	if (reserving->request->ttl > 0)
 		return reserving->request->ttl;
 	for (int i = 0; i < reserving->count; i++)
-	{
-		int64		item_ttl = reserving->lines[i].item.hold_ttl;
-
-		if (item_ttl == 0)
-			item_ttl = (int64) setting_default_ttl * USECS_PER_SEC;
-		ttl = Min(ttl, item_ttl);
-	}
+		ttl = Min(ttl, default_ttl(&reserving->lines[i].item));
 	return ttl;
 }
 

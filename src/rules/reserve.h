@@ -54,6 +54,7 @@ extern void reserve_report_shortage(const ReserveResult *result)
 /* Also what inv_available() and the shop's rules ask. */
 extern int64 available_now(Call *call, StockSet *stock, int64 item_id,
 						   int32 location_id, int64 enough);
+extern int64 default_ttl(const CatalogueItem *item);
 extern TimestampTz hold_expiry(TimestampTz from, int64 ttl);
 
 #endif							/* INVENTORY_RESERVE_H */
