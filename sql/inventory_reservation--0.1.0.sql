@@ -683,7 +683,7 @@ CREATE FUNCTION inv_purge(older_than interval DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_purge';
-COMMENT ON FUNCTION inv_purge IS 'Deletes one batch of keys past their retention and, when older_than is given, of cancelled and expired reservations and ledger rows that old; returns the number of rows. The ledger keeps an opening balance for each stock row.';
+COMMENT ON FUNCTION inv_purge IS 'Deletes one batch of keys past their retention and, when older_than is given, of cancelled and expired reservations and ledger rows that old; returns the number of rows, 0 when nothing is due. The ledger keeps an opening balance for each stock row.';
 
 CREATE FUNCTION inv_schedule()
 RETURNS bigint
@@ -1018,5 +1018,14 @@ $$;
  * extension's script.
  * ------------------------------------------------------------------------ */
 
-SELECT inv_schedule()
- WHERE pg_catalog.current_setting('row_security')::boolean;
+DO $$
+BEGIN
+	IF pg_catalog.current_setting('row_security')::boolean THEN
+		PERFORM @extschema@.inv_schedule();
+	END IF;
+EXCEPTION WHEN OTHERS THEN
+	/* pg_cron is there but cannot be used: not loaded, say */
+	RAISE WARNING 'could not schedule inv_expire() with pg_cron: %', SQLERRM
+		USING HINT = 'Set pg_cron up, then call inv_schedule().';
+END
+$$;

@@ -252,7 +252,7 @@ result_row(Call *call, FunctionCallInfo fcinfo, Datum *values,
 {
 	MemoryContext old_context = MemoryContextSwitchTo(call->caller_context);
 	TupleDesc	tupdesc = fcinfo->flinfo->fn_extra;
-	HeapTuple	tuple;
+	Datum		result;
 
 	if (tupdesc == NULL)
 	{
@@ -265,7 +265,8 @@ result_row(Call *call, FunctionCallInfo fcinfo, Datum *values,
 		fcinfo->flinfo->fn_extra = tupdesc;
 		MemoryContextSwitchTo(call->caller_context);
 	}
-	tuple = heap_form_tuple(tupdesc, values, nulls);
+	/* this may copy too: a value that is stored out of line is fetched */
+	result = HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls));
 	MemoryContextSwitchTo(old_context);
-	return HeapTupleGetDatum(tuple);
+	return result;
 }

@@ -40,6 +40,7 @@
 #include "utils/timestamp.h"
 
 #include "functions/arguments.h"
+#include "records/duration.h"
 #include "rules/expire.h"
 #include "settings.h"
 #include "table/sql.h"
@@ -216,29 +217,21 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 	return DatumGetInt64(sql_value(0, 1, &isnull));
 }
 
-/*
- * The argument older_than in microseconds, a month being 30 days.  Raises
- * 22023 if it is negative or infinite (PostgreSQL 17: the extreme number of
- * months).  What overflows is cut; the shop is younger.
- */
+/* The argument older_than in microseconds; see inv_purge(). */
 static int64
 read_older_than(FunctionCallInfo fcinfo)
 {
 	Interval   *older_than = PG_GETARG_INTERVAL_P(0);
-	double		microseconds;
 
-	microseconds = (double) older_than->time +
-		((double) older_than->month * DAYS_PER_MONTH +
-		 (double) older_than->day) * USECS_PER_DAY;
-	if (older_than->month == PG_INT32_MAX || older_than->month == PG_INT32_MIN)
+	if (duration_is_infinite(older_than))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than must be finite")));
-	if (microseconds < 0)
+	if (duration_of(older_than) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than must not be negative")));
-	return (int64) Min(microseconds, 1e17);
+	return duration_of(older_than);
 }
 
 /*
