@@ -14,6 +14,10 @@
  * - Bodies of SQL functions are written BEGIN ATOMIC: they are bound to the
  *   tables when they are created, so neither ALTER SCHEMA ... RENAME nor a
  *   hostile search_path changes what they read.
+ * - The schema may be one where others create things too.  What fits only by a
+ *   polymorphic or variadic argument is therefore written with pg_catalog, and
+ *   operands are cast where no operator takes them as they are: see also
+ *   src/table/sql.h.
  * - Results have named row types, so that a later version can add a column
  *   with ALTER TYPE and no function has to be dropped, which would lose the
  *   grants on it.
@@ -791,7 +795,7 @@ SELECT line.reservation_id,
 	   min(line.reference) AS reference,
 	   count(*) FILTER (WHERE line.quantity > 0) AS lines,
 	   sum(line.quantity)::bigint AS units,
-	   sum(line.quantity * line.unit_price) AS total,
+	   sum(line.quantity::numeric * line.unit_price) AS total,
 	   min(line.currency) AS currency,
 	   min(line.created_at) AS created_at,
 	   min(line.expires_at) AS expires_at,
@@ -813,14 +817,14 @@ LANGUAGE SQL STABLE PARALLEL RESTRICTED SECURITY DEFINER
 BEGIN ATOMIC
 	WITH held AS (
 		SELECT line.item_id, line.location_id, line.stripe,
-			   sum(line.quantity) AS units
+			   sum(line.quantity)::bigint AS units
 		  FROM inv_reservation AS line
 		 WHERE line.status IN ('active', 'confirming')
 		 GROUP BY line.item_id, line.location_id, line.stripe
 	), booked AS (
 		SELECT entry.item_id, entry.location_id, entry.stripe,
-			   sum(entry.delta_on_hand) AS on_hand,
-			   sum(entry.delta_reserved) AS reserved
+			   sum(entry.delta_on_hand)::bigint AS on_hand,
+			   sum(entry.delta_reserved)::bigint AS reserved
 		  FROM inv_ledger AS entry
 		 GROUP BY entry.item_id, entry.location_id, entry.stripe
 	), counters AS (
@@ -847,7 +851,7 @@ BEGIN ATOMIC
 		   AND booked.stripe = coalesce(stock.stripe, held.stripe)
 	), reservations AS (
 		SELECT line.reservation_id,
-			   array_agg(DISTINCT line.status ORDER BY line.status) AS statuses,
+			   pg_catalog.array_agg(DISTINCT line.status ORDER BY line.status) AS statuses,
 			   min(line.line_no) AS lowest_line,
 			   max(line.expires_at) AS expires_at,
 			   count(DISTINCT line.expires_at) AS expiries
@@ -857,8 +861,8 @@ BEGIN ATOMIC
 		SELECT 'oversold' AS violation,
 			   item_id, location_id, stripe,
 			   NULL::uuid AS reservation_id, NULL::uuid AS order_id,
-			   format('on_hand %s, reserved %s', on_hand, reserved) AS found,
-			   format('at least %s available', least(min_available, 0))
+			   pg_catalog.format('on_hand %s, reserved %s', on_hand, reserved) AS found,
+			   pg_catalog.format('at least %s available', least(min_available, 0))
 				   AS expected
 		  FROM counters
 		 WHERE reserved < 0
@@ -882,7 +886,7 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 'stock of an unknown item or location',
 			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,
-			   format('item %s, location %s', stock.item_id,
+			   pg_catalog.format('item %s, location %s', stock.item_id,
 					  stock.location_id), 'both known'
 		  FROM counters AS stock
 		  LEFT JOIN inv_item AS item ON item.item_id = stock.item_id
@@ -892,20 +896,20 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 'lines of one reservation differ in status',
 			   NULL, NULL, NULL, held.reservation_id, NULL,
-			   array_to_string(held.statuses, ', '), 'one status'
+			   pg_catalog.array_to_string(held.statuses, ', '), 'one status'
 		  FROM reservations AS held
-		 WHERE cardinality(held.statuses) > 1
-		   AND NOT (held.statuses = ARRAY['active', 'expired'] COLLATE "C"
+		 WHERE pg_catalog.cardinality(held.statuses) > 1
+		   AND NOT (pg_catalog.array_to_string(held.statuses, ' ') = 'active expired'
 					AND held.expires_at <= clock_timestamp())
 		UNION ALL
 		SELECT 'lines of one reservation differ in expires_at',
 			   NULL, NULL, NULL, held.reservation_id, NULL,
-			   format('%s different', held.expiries), 'one'
+			   pg_catalog.format('%s different', held.expiries), 'one'
 		  FROM reservations AS held WHERE held.expiries > 1
 		UNION ALL
 		SELECT 'reservation without its first line',
 			   NULL, NULL, NULL, held.reservation_id, NULL,
-			   format('line %s is the lowest', held.lowest_line), 'line 1'
+			   pg_catalog.format('line %s is the lowest', held.lowest_line), 'line 1'
 		  FROM reservations AS held WHERE held.lowest_line <> 1
 		UNION ALL
 		SELECT 'confirmed reservation without an order',
@@ -917,16 +921,16 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 'order without a confirmed reservation',
 			   NULL, NULL, NULL, sale.reservation_id, sale.order_id,
-			   coalesce(array_to_string(held.statuses, ', '), 'none'),
+			   coalesce(pg_catalog.array_to_string(held.statuses, ', '), 'none'),
 			   'confirmed'
 		  FROM inv_order AS sale
 		  LEFT JOIN reservations AS held
 			ON held.reservation_id = sale.reservation_id
-		 WHERE held.statuses IS DISTINCT FROM ARRAY['confirmed'] COLLATE "C"
+		 WHERE pg_catalog.array_to_string(held.statuses, ' ') IS DISTINCT FROM 'confirmed'
 		UNION ALL
 		SELECT 'several keys made one reservation',
 			   NULL, NULL, NULL, made.reservation_id, NULL,
-			   format('%s keys', count(*)), 'one key'
+			   pg_catalog.format('%s keys', count(*)), 'one key'
 		  FROM inv_idempotency AS made
 		 WHERE made.scope IN ('reserve', 'reserve_cart')
 		 GROUP BY made.reservation_id
@@ -967,7 +971,7 @@ DECLARE
 	member record;
 BEGIN
 	FOR member IN
-		SELECT format('%s %s', CASE prokind WHEN 'p' THEN 'PROCEDURE'
+		SELECT pg_catalog.format('%s %s', CASE prokind WHEN 'p' THEN 'PROCEDURE'
 									   ELSE 'FUNCTION' END,
 					  proc.oid::regprocedure) AS routine
 		  FROM pg_catalog.pg_depend AS depend
@@ -979,7 +983,7 @@ BEGIN
 		   AND depend.refclassid = 'pg_catalog.pg_extension'::regclass
 		   AND depend.deptype = 'e'
 	LOOP
-		EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', member.routine);
+		EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', member.routine);
 	END LOOP;
 END
 $$;

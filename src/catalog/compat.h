@@ -47,6 +47,17 @@ compat_init_range_table(EState *estate, List *range_table,
 #endif
 }
 
+/* 16: takes the result relations of the plan, of which there are none here. */
+static inline void
+compat_eval_plan_qual_init(EPQState *epq, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL);
+#else
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1);
+#endif
+}
+
 /* Say which columns an update of range table entry "rte" changes. */
 static inline void
 compat_set_updated_columns(EState *estate, RangeTblEntry *rte,

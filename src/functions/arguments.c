@@ -243,15 +243,18 @@ argument_lines(FunctionCallInfo fcinfo, int64 (*check) (int64, const char *),
 }
 
 /*
- * The result of a function whose type is one of our row types: one Datum and
- * one null flag a column, in the type's order.  It outlives the call.
+ * The result of a function whose type is one of our row types: "count" values
+ * and null flags, in the type's order.  Attributes that a newer version of the
+ * type has after them are null.  The result outlives the call.
  */
 Datum
-result_row(Call *call, FunctionCallInfo fcinfo, Datum *values,
-		   bool *nulls)
+result_row(Call *call, FunctionCallInfo fcinfo, const Datum *values,
+		   const bool *nulls, int count)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(call->caller_context);
 	TupleDesc	tupdesc = fcinfo->flinfo->fn_extra;
+	Datum	   *all_values;
+	bool	   *all_nulls;
 	Datum		result;
 
 	if (tupdesc == NULL)
@@ -265,8 +268,15 @@ result_row(Call *call, FunctionCallInfo fcinfo, Datum *values,
 		fcinfo->flinfo->fn_extra = tupdesc;
 		MemoryContextSwitchTo(call->caller_context);
 	}
+
+	all_values = palloc0(Max(tupdesc->natts, count) * sizeof(Datum));
+	all_nulls = palloc(Max(tupdesc->natts, count) * sizeof(bool));
+	memset(all_nulls, true, Max(tupdesc->natts, count) * sizeof(bool));
+	memcpy(all_values, values, count * sizeof(Datum));
+	memcpy(all_nulls, nulls, count * sizeof(bool));
+
 	/* this may copy too: a value that is stored out of line is fetched */
-	result = HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls));
+	result = HeapTupleGetDatum(heap_form_tuple(tupdesc, all_values, all_nulls));
 	MemoryContextSwitchTo(old_context);
 	return result;
 }

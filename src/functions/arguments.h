@@ -45,6 +45,6 @@ extern void argument_lines(FunctionCallInfo fcinfo,
 						   int *count, char ***skus, int64 **quantities);
 
 extern Datum result_row(Call *call, FunctionCallInfo fcinfo,
-						Datum *values, bool *nulls);
+						const Datum *values, const bool *nulls, int count);
 
 #endif							/* INVENTORY_ARGUMENTS_H */

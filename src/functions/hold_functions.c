@@ -42,7 +42,7 @@ cancellation_row(Call *call, FunctionCallInfo fcinfo, const pg_uuid_t *id,
 	values[0] = UUIDPGetDatum(id);
 	values[1] = CStringGetTextDatum(reservation_status_name(change->status));
 	values[2] = BoolGetDatum(change->replayed);
-	return result_row(call, fcinfo, values, nulls);
+	return result_row(call, fcinfo, values, nulls, lengthof(values));
 }
 
 Datum
@@ -76,7 +76,7 @@ inv_confirm(PG_FUNCTION_ARGS)
 	values[1] = CStringGetTextDatum(order_status_name(order.status));
 	values[2] = order.total;
 	values[3] = BoolGetDatum(replayed);
-	row = result_row(call, fcinfo, values, nulls);
+	row = result_row(call, fcinfo, values, nulls, lengthof(values));
 	call_end(call);
 	return row;
 }

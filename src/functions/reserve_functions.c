@@ -138,7 +138,7 @@ run_reserve(FunctionCallInfo fcinfo, const char *name, ReserveRequest *request,
 	}
 	values[3] = BoolGetDatum(result.replayed);
 	values[4] = Int64GetDatum(result.available);
-	row = result_row(call, fcinfo, values, nulls);
+	row = result_row(call, fcinfo, values, nulls, return_shortages ? 6 : 5);
 	call_end(call);
 	return row;
 }
@@ -243,61 +243,51 @@ read_field(const JsonbValue *name, const JsonbValue *value, char **sku,
 								  pnstrdup(field, length)));
 }
 
+/* Read one line of a cart given as JSON. */
+static void
+read_json_line(const JsonbValue *element, char **sku, int64 *quantity)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	name = {0};
+	JsonbValue	value;
+
+	if (element->type != jbvBinary ||
+		!JsonContainerIsObject(element->val.binary.data))
+		report_bad_lines("An element is not an object.");
+
+	/* nested values arrive whole, as jbvBinary, and read_field() refuses them */
+	*sku = NULL;
+	*quantity = 0;
+	iterator = JsonbIteratorInit(element->val.binary.data);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			name = value;
+		else if (token == WJB_VALUE)
+			read_field(&name, &value, sku, quantity);
+	}
+	if (*sku == NULL || *quantity == 0)
+		report_bad_lines("Each line needs \"sku\" and \"quantity\".");
+}
+
 /* Read a cart given as JSON. */
 static void
 read_json_lines(Jsonb *lines, ReserveRequest *request)
 {
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	value;
-	char	   *sku = NULL;
-	int64		quantity = 0;
-
 	if (!JB_ROOT_IS_ARRAY(lines) || JB_ROOT_IS_SCALAR(lines))
 		report_bad_lines("It is not an array.");
 	if (JB_ROOT_COUNT(lines) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lines must not be empty")));
-	request->skus = palloc(JB_ROOT_COUNT(lines) * sizeof(char *));
-	request->quantities = palloc(JB_ROOT_COUNT(lines) * sizeof(int64));
 
-	iterator = JsonbIteratorInit(&lines->root);
-	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
-	{
-		JsonbValue	name;
-
-		switch (token)
-		{
-			case WJB_BEGIN_OBJECT:
-				sku = NULL;
-				quantity = 0;
-				break;
-			case WJB_KEY:
-				name = value;
-				/* nested values arrive whole, as jbvBinary, and are refused */
-				(void) JsonbIteratorNext(&iterator, &value, true);
-				read_field(&name, &value, &sku, &quantity);
-				break;
-			case WJB_END_OBJECT:
-				if (sku == NULL || quantity == 0)
-					report_bad_lines("Each line needs \"sku\" and \"quantity\".");
-				request->skus[request->count] = sku;
-				request->quantities[request->count++] = quantity;
-				break;
-			case WJB_ELEM:
-				report_bad_lines("An element is not an object.");
-				break;
-			case WJB_BEGIN_ARRAY:
-				if (request->count > 0 || sku != NULL)
-					report_bad_lines("An element is not an object.");
-				break;
-			default:
-				break;
-		}
-	}
-	if (request->count != JB_ROOT_COUNT(lines))
-		report_bad_lines("An element is not an object.");
+	request->count = JB_ROOT_COUNT(lines);
+	request->skus = palloc(request->count * sizeof(char *));
+	request->quantities = palloc(request->count * sizeof(int64));
+	for (int i = 0; i < request->count; i++)
+		read_json_line(getIthJsonbValueFromContainer(&lines->root, i),
+					   &request->skus[i], &request->quantities[i]);
 }
 
 Datum

@@ -42,8 +42,8 @@ static SqlStatement read_reservation = {
 	" CROSS JOIN LATERAL ("
 	"  SELECT bool_or(state.status = 'expired') AS any_expired,"
 	"   max(part.closed_at) AS closed_at,"
-	"   sum(part.quantity * part.unit_price) AS total,"
-	"   coalesce(jsonb_agg(jsonb_build_object("
+	"   sum(part.quantity::numeric * part.unit_price) AS total,"
+	"   coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
 	"    'line', part.line_no, 'sku', item.sku, 'location', location.code,"
 	"    'quantity', part.quantity, 'unit_price', part.unit_price,"
 	"    'status', state.status) ORDER BY part.line_no)"
@@ -72,7 +72,7 @@ static SqlStatement read_order = {
 	" LEFT JOIN inv_reservation AS head"
 	"  ON head.reservation_id = sale.reservation_id AND head.line_no = 1"
 	" CROSS JOIN LATERAL ("
-	"  SELECT coalesce(jsonb_agg(jsonb_build_object("
+	"  SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
 	"    'line', part.line_no, 'sku', item.sku, 'location', location.code,"
 	"    'quantity', part.quantity, 'returned', part.returned,"
 	"    'unit_price', part.unit_price) ORDER BY part.line_no)"
@@ -98,7 +98,7 @@ result_of_statement(Call *call, FunctionCallInfo fcinfo, int columns)
 	Assert(columns <= COLUMNS_OF_ORDER_STATE);
 	for (int i = 0; i < columns; i++)
 		values[i] = sql_value(0, i + 1, &nulls[i]);
-	return result_row(call, fcinfo, values, nulls);
+	return result_row(call, fcinfo, values, nulls, columns);
 }
 
 /*

@@ -43,7 +43,7 @@ level_row(Call *call, FunctionCallInfo fcinfo, const StockLevel *level,
 
 	level_values(call, level, values);
 	values[6] = BoolGetDatum(replayed);
-	return result_row(call, fcinfo, values, nulls);
+	return result_row(call, fcinfo, values, nulls, lengthof(values));
 }
 
 /* inv_receive() and inv_adjust(), which differ in the sign they allow. */
@@ -181,7 +181,7 @@ add_items(Call *call, char **skus, int count, int *added)
 {
 	static SqlStatement insert_items = {
 		"INSERT INTO inv_item (sku, name)"
-		" SELECT DISTINCT sku, sku FROM unnest($1) AS sku ORDER BY sku"
+		" SELECT DISTINCT sku, sku FROM pg_catalog.unnest($1) AS sku ORDER BY sku"
 		" ON CONFLICT DO NOTHING RETURNING sku",
 		SPI_OK_INSERT_RETURNING, 1, {TEXTARRAYOID}
 	};
@@ -272,10 +272,13 @@ inv_load_stock(PG_FUNCTION_ARGS)
 	qsort(rows, count, sizeof(LoadRow), compare_row_places);
 	for (int i = 0; i < count; i++)
 	{
-		bool		nulls[7] = {false};
-		Datum		values[7];
 		MemoryContext old_context = MemoryContextSwitchTo(row_context);
+		int			columns = Max(result->setDesc->natts, 7);
+		Datum	   *values = palloc0(columns * sizeof(Datum));
+		bool	   *nulls = palloc0(columns * sizeof(bool));
 
+		/* attributes that a newer version of the type has are null */
+		memset(nulls + 7, true, (columns - 7) * sizeof(bool));
 		level_values(call, &rows[i].level, values);
 		values[6] = BoolGetDatum(rows[i].created);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

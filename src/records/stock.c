@@ -253,16 +253,32 @@ stock_try_lock(Call *call, StockRow *row)
 	return lock_row(call, call_open(call, TABLE_STOCK), row, ROW_SKIP_BUSY);
 }
 
-/* The row with a key, which must be in the set. */
+/* Add a row that has been locked with stock_try_lock(). */
+void
+stock_add_locked(StockSet *set, const StockRow *row)
+{
+	add_row(set, row);
+}
+
+/* The row with a key; NULL if it is not in the set. */
 StockRow *
 stock_find(StockSet *set, StockKey key)
 {
 	bool		found;
 	int			place = search(set, &key, &found);
 
-	if (!found)
+	return found ? &set->rows[place] : NULL;
+}
+
+/* The row with a key, which the caller has locked. */
+StockRow *
+stock_require(StockSet *set, StockKey key)
+{
+	StockRow   *row = stock_find(set, key);
+
+	if (row == NULL)
 		elog(ERROR, "stock row is not locked");
-	return &set->rows[place];
+	return row;
 }
 
 /* The first of the rows of a SKU at a location, and how many there are. */

@@ -53,7 +53,9 @@ extern void stock_add_sku(Call *call, StockSet *set, int64 item_id,
 extern void stock_add_key(StockSet *set, StockKey key);
 extern void stock_lock(Call *call, StockSet *set);
 extern bool stock_try_lock(Call *call, StockRow *row);
+extern void stock_add_locked(StockSet *set, const StockRow *row);
 extern StockRow *stock_find(StockSet *set, StockKey key);
+extern StockRow *stock_require(StockSet *set, StockKey key);
 extern StockRow *stock_of_sku(StockSet *set, int64 item_id, int32 location_id,
 							  int *count);
 extern void stock_create(Call *call, int64 item_id, int32 location_id);

@@ -143,7 +143,7 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 
 		line_close(call, line, RESERVATION_CONFIRMED, now);
 		if (line->quantity > 0)
-			stock_post(call, stock_find(&stock, line->stock),
+			stock_post(call, stock_require(&stock, line->stock),
 					   -line->quantity, -line->quantity, &posting);
 	}
 	stock_write(call, &stock);
@@ -172,7 +172,7 @@ hold_give_back(Call *call, Reservation *reservation, StockSet *stock,
 			continue;
 		line_close(call, line, status, now);
 		if (line->quantity > 0)
-			stock_post(call, stock_find(stock, line->stock), 0,
+			stock_post(call, stock_require(stock, line->stock), 0,
 					   -line->quantity, &posting);
 	}
 }
@@ -304,7 +304,7 @@ release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 			if (line->stock.item_id != item.item_id || units == 0)
 				continue;
 			line_set_quantity(call, line, line->quantity - units);
-			stock_post(call, stock_find(&stock, line->stock), 0, -units,
+			stock_post(call, stock_require(&stock, line->stock), 0, -units,
 					   &posting);
 			quantity -= units;
 		}

@@ -66,7 +66,7 @@ restock(Call *call, Reservation *reservation, const int64 *units,
 		if (units[i] == 0)
 			continue;
 		line_set_returned(call, line, line->returned + units[i]);
-		stock_post(call, stock_find(&stock, line->stock), units[i], 0, posting);
+		stock_post(call, stock_require(&stock, line->stock), units[i], 0, posting);
 	}
 	stock_write(call, &stock);
 }

@@ -72,7 +72,7 @@ reclaim_free(Call *call, StockSet *set, DeadLines *dead, TimestampTz now)
 
 		line_close(call, line, RESERVATION_EXPIRED, now);
 		if (line->quantity > 0)
-			stock_post(call, stock_find(set, line->stock), 0, -line->quantity,
+			stock_post(call, stock_require(set, line->stock), 0, -line->quantity,
 					   &posting);
 	}
 }

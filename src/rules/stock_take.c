@@ -157,58 +157,58 @@ report_below_held(Call *call, const CatalogueItem *item, StockSet *stock,
 }
 
 /*
- * Cancel one hold, whatever else is in it, without waiting for anything.
- * False if it is busy.
+ * Lock the stock rows of a hold that are in neither set, without waiting, and
+ * add them to "others".  False if one is busy.
  */
 static bool
-cancel_by_force(Call *call, StockSet *stock, const pg_uuid_t *id,
-				const char *reason, TimestampTz now)
+try_lock_others(Call *call, const Reservation *reservation, StockSet *stock,
+				StockSet *others)
+{
+	StockSet	wanted = {0};
+
+	reservation_add_stock(reservation, &wanted);
+	for (int i = 0; i < wanted.count; i++)
+	{
+		StockRow   *row = &wanted.rows[i];
+
+		if (stock_find(stock, row->key) != NULL ||
+			stock_find(others, row->key) != NULL)
+			continue;
+		if (!stock_try_lock(call, row))
+			return false;
+		stock_add_locked(others, row);
+	}
+	return true;
+}
+
+/*
+ * Cancel one hold, whatever else is in it, without waiting for anything.  Does
+ * nothing to one that is busy.  Rows of stock that it has elsewhere are locked
+ * out of order, hence only tried, and end up in "others".
+ */
+static void
+cancel_by_force(Call *call, StockSet *stock, StockSet *others,
+				const pg_uuid_t *id, const char *reason, TimestampTz now)
 {
 	Reservation reservation;
-	StockSet	others = {0};
-	StockSet	all = {0};
+	Posting		posting = {"cancel", id, NULL, reason};
 
-	if (reservation_lock(call, id, ROW_SKIP_BUSY, &reservation) != ROW_LOCKED)
-		return false;
-
-	/* lines elsewhere: their stock rows are out of order, so only tried */
-	reservation_add_stock(&reservation, &all);
-	for (int i = 0; i < all.count; i++)
-	{
-		bool		ours = false;
-
-		for (int j = 0; j < stock->count && !ours; j++)
-			ours = stock_key_compare(&all.rows[i].key,
-									 &stock->rows[j].key) == 0;
-		if (!ours)
-			stock_add_key(&others, all.rows[i].key);
-	}
-	for (int i = 0; i < others.count; i++)
-	{
-		if (!stock_try_lock(call, &others.rows[i]))
-			return false;
-	}
+	if (reservation_lock(call, id, ROW_SKIP_BUSY, &reservation) != ROW_LOCKED ||
+		!try_lock_others(call, &reservation, stock, others))
+		return;
 
 	for (int i = 0; i < reservation.count; i++)
 	{
 		ReservationLine *line = &reservation.lines[i];
-		Posting		posting = {"cancel", id, NULL, reason};
-		StockSet   *home = &others;
+		StockRow   *row = stock_find(stock, line->stock);
 
 		if (line->status != RESERVATION_ACTIVE)
 			continue;
-		for (int j = 0; j < stock->count; j++)
-		{
-			if (stock_key_compare(&line->stock, &stock->rows[j].key) == 0)
-				home = stock;
-		}
 		line_close(call, line, RESERVATION_CANCELLED, now);
 		if (line->quantity > 0)
-			stock_post(call, stock_find(home, line->stock), 0, -line->quantity,
-					   &posting);
+			stock_post(call, row ? row : stock_require(others, line->stock),
+					   0, -line->quantity, &posting);
 	}
-	stock_write(call, &others);
-	return true;
 }
 
 /* Cancel holds, the newest first, until "wanted" units can be removed. */
@@ -217,6 +217,7 @@ force_holds(Call *call, StockSet *stock, int64 wanted, const char *reason,
 			TimestampTz now)
 {
 	DeadLines	held = {0};
+	StockSet	others = {0};
 
 	call_next_command(call);
 	list_holds(call, stock, &held);
@@ -229,9 +230,10 @@ force_holds(Call *call, StockSet *stock, int64 wanted, const char *reason,
 							&held.lines[i - 1].reservation_id,
 							sizeof(pg_uuid_t)) == 0)
 			continue;
-		(void) cancel_by_force(call, stock, &held.lines[i].reservation_id,
-							   reason, now);
+		cancel_by_force(call, stock, &others, &held.lines[i].reservation_id,
+						reason, now);
 	}
+	stock_write(call, &others);
 }
 
 /*

@@ -217,7 +217,7 @@ make_executor_state(Call *call)
 	}
 	compat_init_range_table(estate, range_table, permission_infos);
 	estate->es_output_cid = GetCurrentCommandId(false);
-	EvalPlanQualInit(&call->epq, estate, NULL, NIL, -1);
+	compat_eval_plan_qual_init(&call->epq, estate);
 	MemoryContextSwitchTo(old_context);
 	call->estate = estate;
 }

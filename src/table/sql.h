@@ -16,6 +16,12 @@
 /*
  * A statement, prepared once in a session.  Its text is fixed: names without
  * a schema are our tables, and whatever a caller gave goes in as a parameter.
+ *
+ * The extension may have been created in a schema where others create things
+ * too.  pg_catalog comes first, but a function there that fits only by a
+ * polymorphic or variadic argument, or an operator that needs a cast, loses to
+ * somebody's exact match: write pg_catalog. before the one, cast the operands
+ * of the other.
  */
 typedef struct SqlStatement
 {
