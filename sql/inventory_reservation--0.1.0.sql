@@ -351,7 +351,7 @@ CREATE TYPE inv_hold AS (
 	replayed boolean,
 	available bigint
 );
-COMMENT ON TYPE inv_hold IS 'A hold. available: units of the SKU left at the location (for a cart: of the line that has least left). When stock was short reservation_id is NULL.';
+COMMENT ON TYPE inv_hold IS 'A hold. available: units of the SKU left at the location, what dead holds still hold not counted (for a cart: of the line that has least left). When stock was short reservation_id is NULL and available is what there is, dead holds counted as free.';
 
 CREATE TYPE inv_cart_hold AS (
 	reservation_id uuid,

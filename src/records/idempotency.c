@@ -319,6 +319,26 @@ key_claim(Call *call, KeyedCall *keyed)
 	}
 }
 
+/*
+ * Make a claimed key remember another order than was thought: somebody else
+ * made it first.
+ */
+void
+key_correct_order(Call *call, KeyedCall *keyed, const pg_uuid_t *order_id)
+{
+	OpenTable  *table;
+
+	if (keyed->key == NULL ||
+		memcmp(&keyed->order_id, order_id, sizeof(pg_uuid_t)) == 0)
+		return;
+	keyed->order_id = *order_id;
+	call_next_command(call);
+	table = call_open(call, TABLE_IDEMPOTENCY);
+	row_begin_update(call, table, &keyed->tid);
+	row_set(table, IDEMPOTENCY_ORDER_ID, UUIDPGetDatum(order_id));
+	row_update(call, table);
+}
+
 /* Give a claimed key back: the call came to nothing and may be repeated. */
 void
 key_withdraw(Call *call, KeyedCall *keyed)

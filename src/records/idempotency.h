@@ -41,6 +41,8 @@ extern void key_argument_json(KeyedCall *keyed, const char *argument,
 
 extern bool key_replays(Call *call, KeyedCall *keyed);
 extern bool key_claim(Call *call, KeyedCall *keyed);
+extern void key_correct_order(Call *call, KeyedCall *keyed,
+							  const pg_uuid_t *order_id);
 extern void key_withdraw(Call *call, KeyedCall *keyed);
 
 #endif							/* INVENTORY_IDEMPOTENCY_H */

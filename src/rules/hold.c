@@ -104,10 +104,22 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	StockSet	stock = {0};
 	Posting		posting = {"confirm", id, &order->order_id, NULL};
 	TimestampTz now;
+	bool		replayed;
 
 	keyed->has_reservation = true;
 	keyed->reservation_id = *id;
-	if (key_replays(call, keyed) || !key_claim(call, keyed))
+	replayed = key_replays(call, keyed);
+	if (!replayed)
+	{
+		/* the key remembers the order: the one there is, or ours to be */
+		if (keyed->key == NULL || !order_find_of_reservation(call, id, order))
+			route_make_id(&order->order_id, route_of_id(id),
+						  GetCurrentTimestamp());
+		keyed->has_order = true;
+		keyed->order_id = order->order_id;
+		replayed = !key_claim(call, keyed);
+	}
+	if (replayed)
 	{
 		if (!order_find_of_reservation(call, &keyed->reservation_id, order))
 			reservation_report_unknown(id);
@@ -123,6 +135,7 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("confirmed reservation has no order"),
 					 errdetail("Reservation %s.", uuid_text(id))));
+		key_correct_order(call, keyed, &order->order_id);
 		return true;
 	}
 	reservation_add_stock(&reservation, &stock);
@@ -130,7 +143,6 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	now = GetCurrentTimestamp();
 	check_alive(&reservation, now, "confirm");
 
-	route_make_id(&order->order_id, route_of_id(id), now);
 	order->reservation_id = *id;
 	order->total = total_price(&reservation);
 	order->status = ORDER_CONFIRMED;

@@ -271,8 +271,8 @@ replay_result(Reserving *reserving, ReserveResult *result)
 		StockKey	key = reservation.lines[i].stock;
 
 		result->available = Min(result->available,
-								available_now(call, &stock, key.item_id,
-											  key.location_id, PG_INT64_MAX));
+								Max(spare_units(&stock, key.item_id,
+												key.location_id), 0));
 	}
 }
 
@@ -305,6 +305,8 @@ static bool
 decide(Reserving *reserving, TimestampTz now, DeadLines *dead,
 	   ReserveResult *result)
 {
+	bool		seen_now = false;
+
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
@@ -314,6 +316,12 @@ decide(Reserving *reserving, TimestampTz now, DeadLines *dead,
 
 		line->available = spare_units(&reserving->stock, line->item.item_id,
 									  reserving->location_id);
+		if (line->available < line->quantity && !seen_now)
+		{
+			/* holds may have been made, and have died, while we waited */
+			call_see_now(reserving->call);
+			seen_now = true;
+		}
 		for (int j = 0; j < count && line->available < line->quantity; j++)
 		{
 			if (!rows[j].retired)

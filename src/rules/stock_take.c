@@ -80,6 +80,8 @@ reclaim_for_removal(Call *call, StockSet *stock, int64 wanted, TimestampTz now)
 	DeadLines	dead = {0};
 	int64		units = removable_in_all(stock);
 
+	/* holds may have been made, and have died, while we waited for the rows */
+	call_see_now(call);
 	for (int i = 0; i < stock->count && units < wanted; i++)
 		units += reclaim_collect(call, &stock->rows[i], wanted - units, now,
 								 &dead);
@@ -191,11 +193,18 @@ cancel_by_force(Call *call, StockSet *stock, StockSet *others,
 				const pg_uuid_t *id, const char *reason, TimestampTz now)
 {
 	Reservation reservation;
+	ReservationStatus status = RESERVATION_CANCELLED;
 	Posting		posting = {"cancel", id, NULL, reason};
 
 	if (reservation_lock(call, id, ROW_SKIP_BUSY, &reservation) != ROW_LOCKED ||
 		!try_lock_others(call, &reservation, stock, others))
 		return;
+	if (reservation_status(&reservation, now) == RESERVATION_EXPIRED)
+	{
+		/* one expired line makes it expired for ever */
+		status = RESERVATION_EXPIRED;
+		posting.operation = "expire";
+	}
 
 	for (int i = 0; i < reservation.count; i++)
 	{
@@ -204,7 +213,7 @@ cancel_by_force(Call *call, StockSet *stock, StockSet *others,
 
 		if (line->status != RESERVATION_ACTIVE)
 			continue;
-		line_close(call, line, RESERVATION_CANCELLED, now);
+		line_close(call, line, status, now);
 		if (line->quantity > 0)
 			stock_post(call, row ? row : stock_require(others, line->stock),
 					   0, -line->quantity, &posting);
