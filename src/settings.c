@@ -15,7 +15,6 @@
 
 #include "utils/guc.h"
 
-#include "rules/expire.h"
 #include "settings.h"
 
 int			setting_default_ttl = 300;
@@ -58,7 +57,7 @@ settings_define(void)
 							"How many dead holds a sweep expires in one transaction.",
 							"Also the number of rows that a batch of inv_purge() deletes.",
 							&setting_expire_batch_size,
-							1000, 1, MAX_SWEEP,
+							1000, 1, MAX_EXPIRE_BATCH,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 

@@ -5,6 +5,9 @@
 #ifndef INVENTORY_SETTINGS_H
 #define INVENTORY_SETTINGS_H
 
+/* The most holds that one sweep takes on: it needs some 2 kB for each. */
+#define MAX_EXPIRE_BATCH 100000
+
 extern int	setting_default_ttl;	/* seconds */
 extern int	setting_max_ttl;	/* seconds */
 extern int	setting_idempotency_retention;	/* seconds */

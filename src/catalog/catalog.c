@@ -12,9 +12,9 @@
  *
  * - DROP EXTENSION, DROP TABLE and REINDEX CONCURRENTLY send relcache
  *   invalidations, which a session takes in when it locks a relation.  The
- *   callback only sets a flag; the next lookup fills the cache again.
+ *   callback only sets flags; the next lookup fills the cache again.
  * - An invalidation may arrive while the cache is being filled.  The flag is
- *   therefore cleared before filling, and what was filled is used only if the
+ *   therefore cleared before filling, and what was found is used only if the
  *   flag is still clear afterwards.
  * - Between looking an OID up and locking it the table may be dropped and
  *   made anew.  catalog_open_table() then looks again.
@@ -76,20 +76,42 @@ static const char *const known_indexes[NUM_INDEXES] = {
 	[INDEX_ORDER_RESERVATION] = "inv_order_reservation_id_key",
 };
 
-static struct
+typedef struct Places
 {
-	bool		valid;
 	Oid			schema;
 	Oid			tables[NUM_TABLES];
 	Oid			indexes[NUM_INDEXES];	/* InvalidOid: not looked up yet */
-	Oid			ledger_sequence;
-}			cache;
+	Oid			ledger_sequence;	/* likewise */
+} Places;
 
-/* Any change of a relation may be a change of ours: only set a flag. */
+static Places places;
+static bool places_valid = false;
+static bool disturbed = false;	/* an invalidation came: see ensure_valid() */
+
+/* Is this one of the relations that we remember? */
+static bool
+is_remembered(Oid relid)
+{
+	for (int i = 0; i < NUM_TABLES; i++)
+	{
+		if (places.tables[i] == relid)
+			return true;
+	}
+	for (int i = 0; i < NUM_INDEXES; i++)
+	{
+		if (places.indexes[i] == relid)
+			return true;
+	}
+	return places.ledger_sequence == relid;
+}
+
+/* A change of a relation, or (InvalidOid) of any: only set flags. */
 static void
 forget_relations(Datum arg, Oid relid)
 {
-	cache.valid = false;
+	disturbed = true;
+	if (places_valid && (!OidIsValid(relid) || is_remembered(relid)))
+		places_valid = false;
 }
 
 /* Register for invalidations.  Called once, from _PG_init. */
@@ -137,45 +159,50 @@ report_missing(const char *relation)
 			 errhint("Restore it from a backup, or drop and create the extension.")));
 }
 
+/* Look the tables up. */
+static void
+find_places(Places *found)
+{
+	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+
+	memset(found, 0, sizeof(Places));
+	if (OidIsValid(extension))
+		found->schema = find_extension_schema(extension);
+	if (!OidIsValid(found->schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is not installed in this database",
+						EXTENSION_NAME),
+				 errhint("Run CREATE EXTENSION %s.", EXTENSION_NAME)));
+
+	for (int i = 0; i < NUM_TABLES; i++)
+	{
+		Oid			relid = get_relname_relid(known_tables[i].name,
+											  found->schema);
+
+		if (!OidIsValid(relid) ||
+			getExtensionOfObject(RelationRelationId, relid) != extension)
+			report_missing(known_tables[i].name);
+		found->tables[i] = relid;
+	}
+}
+
 /* Fill the cache, again and again until nothing interferes. */
 static void
 ensure_valid(void)
 {
-	while (!cache.valid)
+	while (!places_valid)
 	{
-		Oid			extension;
-		Oid			tables[NUM_TABLES];
-		Oid			schema;
+		Places		found;
 
-		memset(&cache, 0, sizeof(cache));
-		cache.valid = true;
-
-		extension = get_extension_oid(EXTENSION_NAME, true);
-		schema = OidIsValid(extension) ? find_extension_schema(extension)
-			: InvalidOid;
-		if (!OidIsValid(schema))
+		disturbed = false;
+		find_places(&found);
+		if (!disturbed)
 		{
-			cache.valid = false;
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("extension \"%s\" is not installed in this database",
-							EXTENSION_NAME),
-					 errhint("Run CREATE EXTENSION %s.", EXTENSION_NAME)));
+			places = found;
+			places_valid = true;
 		}
-
-		for (int i = 0; i < NUM_TABLES; i++)
-		{
-			tables[i] = get_relname_relid(known_tables[i].name, schema);
-			if (!OidIsValid(tables[i]) ||
-				getExtensionOfObject(RelationRelationId, tables[i]) != extension)
-			{
-				cache.valid = false;
-				report_missing(known_tables[i].name);
-			}
-		}
-
-		cache.schema = schema;
-		memcpy(cache.tables, tables, sizeof(tables));
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -187,7 +214,7 @@ Oid
 catalog_schema(void)
 {
 	ensure_valid();
-	return cache.schema;
+	return places.schema;
 }
 
 /*
@@ -205,17 +232,17 @@ catalog_open_table(TableId table, int lockmode)
 
 		CHECK_FOR_INTERRUPTS();
 		ensure_valid();
-		relid = cache.tables[table];
+		relid = places.tables[table];
 		relation = try_table_open(relid, lockmode);
 		if (relation == NULL)
 		{
-			cache.valid = false;
+			places_valid = false;
 			continue;
 		}
 
 		/* taking the lock may have told us that the OID is out of date */
 		ensure_valid();
-		if (cache.tables[table] == relid)
+		if (places.tables[table] == relid)
 			break;
 		table_close(relation, lockmode);
 	}
@@ -237,15 +264,15 @@ Relation
 catalog_open_index(IndexId index, int lockmode)
 {
 	ensure_valid();
-	if (!OidIsValid(cache.indexes[index]))
+	if (!OidIsValid(places.indexes[index]))
 	{
-		Oid			relid = get_relname_relid(known_indexes[index], cache.schema);
+		Oid			relid = get_relname_relid(known_indexes[index], places.schema);
 
 		if (!OidIsValid(relid))
 			report_missing(known_indexes[index]);
-		cache.indexes[index] = relid;
+		places.indexes[index] = relid;
 	}
-	return index_open(cache.indexes[index], lockmode);
+	return index_open(places.indexes[index], lockmode);
 }
 
 /*
@@ -256,15 +283,15 @@ Oid
 catalog_ledger_sequence(void)
 {
 	ensure_valid();
-	if (!OidIsValid(cache.ledger_sequence))
+	if (!OidIsValid(places.ledger_sequence))
 	{
-		Oid			relid = get_relname_relid(LEDGER_SEQUENCE, cache.schema);
+		Oid			relid = get_relname_relid(LEDGER_SEQUENCE, places.schema);
 
 		if (!OidIsValid(relid))
 			report_missing(LEDGER_SEQUENCE);
-		cache.ledger_sequence = relid;
+		places.ledger_sequence = relid;
 	}
-	return cache.ledger_sequence;
+	return places.ledger_sequence;
 }
 
 /* Number of columns that the install script gives a table. */

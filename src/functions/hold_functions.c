@@ -155,7 +155,7 @@ inv_expire(PG_FUNCTION_ARGS)
 	}
 
 	call = call_begin("inv_expire()", CALL_WRITES);
-	expired = expire_dead_holds(call, Min(max_count, MAX_SWEEP));
+	expired = expire_dead_holds(call, Min(max_count, MAX_EXPIRE_BATCH));
 	call_end(call);
 	PG_RETURN_INT64(expired);
 }

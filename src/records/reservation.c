@@ -188,9 +188,16 @@ reservation_lock(Call *call, const pg_uuid_t *id, RowWait wait,
 		ReservationLine *line = &reservation->lines[i];
 
 		/* a transaction with one snapshot may have read an old version */
-		if (line->line_no > 1 &&
-			row_lock(call, table, &line->tid, ROW_WAIT) != ROW_LOCKED)
-			elog(ERROR, "line of a locked reservation is gone");
+		if (line->line_no == 1)
+			continue;
+		result = row_lock(call, table, &line->tid, wait);
+		if (result == ROW_BUSY)
+			return ROW_BUSY;	/* somebody has locked it by hand */
+		if (result == ROW_GONE)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("a line of a reservation was deleted by hand"),
+					 errdetail("Reservation %s.", uuid_text(id))));
 	}
 	return ROW_LOCKED;
 }

@@ -277,7 +277,12 @@ stock_require(StockSet *set, StockKey key)
 	StockRow   *row = stock_find(set, key);
 
 	if (row == NULL)
-		elog(ERROR, "stock row is not locked");
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a stock row was deleted by hand"),
+				 errdetail("Item " INT64_FORMAT ", location %d, stripe %d.",
+						   key.item_id, key.location_id, key.stripe),
+				 errhint("inv_check() tells what else is wrong.")));
 	return row;
 }
 

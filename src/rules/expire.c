@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "utils/hsearch.h"
+#include "utils/memutils.h"
 
 #include "rules/expire.h"
 #include "rules/reclaim.h"
@@ -53,6 +54,7 @@ expire_dead_holds(Call *call, int64 max_count)
 	DeadLines	dead = {0};
 	StockSet	stock = {0};
 	RowWalk		walk;
+	MemoryContext scratch;
 	HTAB	   *seen;
 	HASHCTL		seen_info = {0};
 	int64		expired = 0;
@@ -64,16 +66,22 @@ expire_dead_holds(Call *call, int64 max_count)
 					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
 	dead_lines_walk(&walk, call, now);
+	dead.context = CurrentMemoryContext;
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "swept reservation",
+									ALLOCSET_DEFAULT_SIZES);
 	while (expired < max_count && row_walk_next(&walk))
 	{
 		ReservationLine line;
 		bool		seen_before;
+		MemoryContext old_context = MemoryContextSwitchTo(scratch);
 
 		line_read(&line, walk.slot);
 		(void) hash_search(seen, &line.reservation_id, HASH_ENTER, &seen_before);
 		if (!seen_before &&
 			collect_reservation(call, &line.reservation_id, now, &dead))
 			expired++;
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(scratch);
 	}
 	row_walk_end(&walk);
 

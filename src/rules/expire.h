@@ -9,9 +9,6 @@
 
 #include "table/call.h"
 
-/* The most that one sweep takes on: it needs some 2 kB of memory a hold. */
-#define MAX_SWEEP 100000
-
 extern int64 expire_dead_holds(Call *call, int64 max_count);
 
 #endif							/* INVENTORY_EXPIRE_H */

@@ -14,20 +14,32 @@
  */
 #include "postgres.h"
 
+#include "utils/memutils.h"
+
 #include "rules/reclaim.h"
 
 /* Add a line to a list. */
 void
 dead_lines_add(DeadLines *dead, const ReservationLine *line)
 {
+	ReservationLine *added;
+
 	if (dead->count == dead->capacity)
 	{
+		Size		size;
+
 		dead->capacity = Max(8, dead->capacity * 2);
+		size = dead->capacity * sizeof(ReservationLine);
+		if (dead->context == NULL)
+			dead->context = CurrentMemoryContext;
 		dead->lines = dead->lines == NULL
-			? palloc(dead->capacity * sizeof(ReservationLine))
-			: repalloc(dead->lines, dead->capacity * sizeof(ReservationLine));
+			? MemoryContextAllocHuge(dead->context, size)
+			: repalloc_huge(dead->lines, size);
 	}
-	dead->lines[dead->count++] = *line;
+	added = &dead->lines[dead->count++];
+	*added = *line;
+	added->unit_price = (Datum) 0;
+	added->currency = added->customer = added->reference = NULL;
 }
 
 /*
@@ -65,14 +77,24 @@ reclaim_collect(Call *call, const StockRow *row, int64 wanted,
 void
 reclaim_free(Call *call, StockSet *set, DeadLines *dead, TimestampTz now)
 {
+	MemoryContext scratch;
+
+	if (dead->count == 0)
+		return;
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "freed line",
+									ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < dead->count; i++)
 	{
 		ReservationLine *line = &dead->lines[i];
 		Posting		posting = {"expire", &line->reservation_id, NULL, NULL};
+		MemoryContext old_context = MemoryContextSwitchTo(scratch);
 
 		line_close(call, line, RESERVATION_EXPIRED, now);
 		if (line->quantity > 0)
-			stock_post(call, stock_require(set, line->stock), 0, -line->quantity,
-					   &posting);
+			stock_post(call, stock_require(set, line->stock), 0,
+					   -line->quantity, &posting);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(scratch);
 	}
+	MemoryContextDelete(scratch);
 }

@@ -9,9 +9,13 @@
 
 #include "records/reservation.h"
 
-/* Dead lines that the caller has locked, to be freed or left alone. */
+/*
+ * Lines that the caller has locked, to be freed or left alone.  What a line
+ * points to (its price, its customer) is not kept.
+ */
 typedef struct DeadLines
 {
+	MemoryContext context;		/* where the list is kept; NULL: the current */
 	int			count;
 	int			capacity;
 	ReservationLine *lines;

@@ -71,6 +71,12 @@ lock_stock(Call *call, StockSet *stock, int64 item_id, int32 location_id)
 		stock_add_sku(call, stock, item_id, location_id);
 	}
 	stock_lock(call, stock);
+	if (stock->count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a stock row was deleted by hand"),
+				 errdetail("Item " INT64_FORMAT ", location %d.", item_id,
+						   location_id)));
 }
 
 /* Free dead holds until "wanted" units can be removed, or there are no more. */

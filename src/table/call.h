@@ -31,6 +31,7 @@ typedef struct OpenTable
 	TupleTableSlot *found;		/* the row last found, fetched or locked */
 	TupleTableSlot *next;		/* the row being made, see row_begin_insert() */
 	Bitmapset  *changed;		/* its columns that differ from the old row */
+	ExprState **added_defaults; /* of columns that are not ours; NULL: unread */
 	Relation	indexes[NUM_INDEXES];	/* opened for lookups */
 } OpenTable;
 

@@ -214,13 +214,20 @@ clear_next(Call *call, OpenTable *table)
 	return ExecClearTuple(table->next);
 }
 
-/* Give the columns that the shop has added to a table their defaults. */
+/*
+ * Prepare the defaults of the columns that the shop has added to a table, for
+ * the rest of the call; NULL for a column that has none.
+ */
 static void
-fill_added_columns(Call *call, OpenTable *table)
+prepare_added_columns(Call *call, OpenTable *table)
 {
 	TupleDesc	tupdesc = RelationGetDescr(table->relation);
+	int			known = catalog_known_columns(table->id);
+	MemoryContext old_context = MemoryContextSwitchTo(call->estate->es_query_cxt);
 
-	for (int i = catalog_known_columns(table->id); i < tupdesc->natts; i++)
+	table->added_defaults = palloc0((tupdesc->natts - known) *
+									sizeof(ExprState *));
+	for (int i = known; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
 		Node	   *expression;
@@ -229,9 +236,27 @@ fill_added_columns(Call *call, OpenTable *table)
 			continue;
 		expression = build_column_default(table->relation, i + 1);
 		if (expression != NULL)
+			table->added_defaults[i - known] =
+				ExecPrepareExpr((Expr *) expression, call->estate);
+	}
+	MemoryContextSwitchTo(old_context);
+}
+
+/* Give the columns that the shop has added to a table their defaults. */
+static void
+fill_added_columns(Call *call, OpenTable *table)
+{
+	int			known = catalog_known_columns(table->id);
+
+	if (table->added_defaults == NULL)
+		prepare_added_columns(call, table);
+	for (int i = known; i < RelationGetNumberOfAttributes(table->relation); i++)
+	{
+		ExprState  *expression = table->added_defaults[i - known];
+
+		if (expression != NULL)
 			table->next->tts_values[i] =
-				ExecEvalExpr(ExecPrepareExpr((Expr *) expression, call->estate),
-							 GetPerTupleExprContext(call->estate),
+				ExecEvalExpr(expression, GetPerTupleExprContext(call->estate),
 							 &table->next->tts_isnull[i]);
 	}
 }
@@ -307,15 +332,22 @@ row_set_null(OpenTable *table, int column)
  * word.  The rest of the call's work would then not fit: refuse.
  */
 static void
+report_suppressed(OpenTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("a trigger on table \"%s\" suppressed a row",
+					RelationGetRelationName(table->relation)),
+			 errhint("A trigger on a table of extension \"%s\" may raise an error, but not return NULL.",
+					 EXTENSION_NAME)));
+}
+
+/* A row that was written has a place. */
+static void
 check_written(OpenTable *table)
 {
 	if (!ItemPointerIsValid(&table->next->tts_tid))
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("a trigger on table \"%s\" suppressed a row",
-						RelationGetRelationName(table->relation)),
-				 errhint("A trigger on a table of extension \"%s\" may raise an error, but not return NULL.",
-						 EXTENSION_NAME)));
+		report_suppressed(table);
 }
 
 /*
@@ -345,10 +377,14 @@ row_update(Call *call, OpenTable *table)
 	ExecSimpleRelationUpdate(table->result_info, call->estate, &call->epq,
 							 table->found, table->next);
 	check_written(table);
+	compat_set_updated_columns(call->estate, table->range_entry, NULL);
 	ResetPerTupleExprContext(call->estate);
 }
 
-/* Delete a row that the caller has locked, or has himself written. */
+/*
+ * Delete a row that the caller has locked, or has himself written.  Raises
+ * 27000 if a trigger suppresses it.
+ */
 void
 row_delete(Call *call, OpenTable *table, ItemPointer tid)
 {
@@ -362,6 +398,10 @@ row_delete(Call *call, OpenTable *table, ItemPointer tid)
 	ExecSimpleRelationDelete(table->result_info, call->estate, &call->epq,
 							 table->found);
 	ResetPerTupleExprContext(call->estate);
+	if (table->relation->trigdesc != NULL &&
+		table_tuple_fetch_row_version(table->relation, &wanted, SnapshotSelf,
+									  table->found))
+		report_suppressed(table);
 }
 
 /* A column of a row. */
