@@ -14,7 +14,8 @@
 #       preloaded, and one empty database, called NAME or what
 #       CLUSTER_DATABASE says, which is also pg_cron's database.
 #       Exports PGHOST PGPORT PGUSER PGDATABASE PGDATA for every client
-#       program; cluster_log is the path of the server's log.
+#       program; cluster_log is the path of the server's log, which goes to
+#       build/pg15/log when the script ends.
 #       Each cluster_start adds a server and makes it the current one.
 #   cluster_stop [MODE]        MODE as for pg_ctl: fast (default), immediate
 #   cluster_restart [MODE]     immediate: crash, then recovery.  Both act on
@@ -35,7 +36,7 @@
 #   checkout      top directory of the source
 #   run_dir       scratch directory of this run, open to the server's user;
 #                 gone when the script ends, with all servers in it
-#   build_dir     build/pg15; log/ in it keeps the servers' logs
+#   build_dir     build/pg15
 #   PATH          begins with the private installation's programs
 #   PG_MAJOR, PG_CONFIG   choose the PostgreSQL (15, Debian's)
 #   CLUSTER_TMPDIR        where run_dir is made (/var/tmp).  Its path must be
@@ -98,8 +99,10 @@ as_server_user() (
 
 build_extension() {
     local log=$build_dir/build.log
-    mkdir -p "$build_dir/obj" "$build_dir/log" ||
-        fail "cannot write to build/; was it made by another user? Remove it."
+    if ! mkdir -p "$build_dir/obj" ||
+        [[ -n $(find "$checkout/build" ! -writable -print -quit 2>/dev/null) ]]; then
+        fail "build/ holds files of another user; remove it (sudo rm -rf build)"
+    fi
     # Only what concerns the build: not -j, -n or -k of a make that called us.
     # Built outside the source directory, so that a `make` there, perhaps for
     # another PostgreSQL, and this one do not mix.  The lock is for two runs
@@ -129,7 +132,7 @@ private_postgres() {
     start_watchdog
 
     local private=$run_dir/postgresql
-    mkdir -p "$private$system_bin" "$private$system_lib" "$private$system_share"
+    mkdir -p "$private$system_bin" "$private$system_lib" "$private$system_share" "$run_dir/log"
     # The programs must be copies: they resolve a symbolic link before they
     # look around.  The rest can be links, but the directories must be real
     # ones, lest installing there write through into the system's.
@@ -140,6 +143,7 @@ private_postgres() {
     (cd "$private" && find . -path '*/inventory_reservation*' -delete)
     build_extension "$private"
 
+    raise_open_files
     private_bin=$private$system_bin
     # shellcheck disable=SC2034 # for scripts that hand it to pg_regress
     private_lib=$private$system_lib
@@ -147,7 +151,7 @@ private_postgres() {
     if [[ -n $server_user ]]; then
         chown "$server_user:" "$run_dir"
     fi
-    as_server_user postgres --version >/dev/null ||
+    as_server_user "$private_bin/postgres" --version >/dev/null ||
         fail "cannot run programs in $run_dir; choose another place with CLUSTER_TMPDIR=/path"
 }
 
@@ -161,8 +165,7 @@ cluster_start() {
     private_postgres
 
     local dir=$run_dir/$name
-    cluster_log=$build_dir/log/$name.log
-    : >"$cluster_log"
+    cluster_log=$run_dir/log/$name.log
     as_server_user mkdir "$dir"
     export PGHOST=$dir PGPORT=5432 PGUSER=postgres PGDATA=$dir/data
     export PGDATABASE=${CLUSTER_DATABASE:-$name}
@@ -204,9 +207,7 @@ ALTER DATABASE :"db" SET timezone_abbreviations TO 'Default';
 SQL
 }
 
-# The log is opened here, not by the server: its user may not be able to.
 cluster_launch() {
-    raise_open_files
     as_server_user pg_ctl start --silent --wait --timeout=120 --pgdata="$PGDATA" \
         </dev/null >>"$cluster_log" 2>&1 || cluster_failed "the server does not start"
 }
@@ -223,7 +224,7 @@ cluster_restart() {
 
 cluster_failed() {
     tail -n 20 "$cluster_log" >&2
-    fail "$* (log: $cluster_log)"
+    fail "$* (log: $build_dir/log/${cluster_log##*/})"
 }
 
 # A client with a thousand connections needs more than the usual 1024.
@@ -256,6 +257,13 @@ end_run() {
     # shellcheck disable=SC2046 # one word per job
     kill $(jobs -p) 2>/dev/null
     if [[ -n $run_dir ]]; then
+        # Only now, so that several runs in one checkout do not mix.
+        mkdir -p "$build_dir/log"
+        cp "$run_dir"/log/*.log "$build_dir/log/" 2>/dev/null
+        # After `sudo make test` in one's own checkout.
+        if [[ $EUID -eq 0 ]]; then
+            chown -R --reference="$checkout" "$checkout/build" 2>/dev/null
+        fi
         env -u INVENTORY_RUN bash "$checkout/test/support/remove_run.sh" "$run_dir"
         kill -- "-$watchdog" 2>/dev/null
     fi

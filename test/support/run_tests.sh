@@ -20,7 +20,6 @@ suites=("$@")
 [[ $# -gt 0 ]] || suites=("${all_suites[@]}")
 read -ra only <<<"${TESTS:-}"
 jobs_max=${JOBS:-2}
-results=$build_dir/results
 
 #
 # Helpers of the suites
@@ -51,17 +50,18 @@ count() {
     echo "$1 $2" >"$results/$suite/count"
 }
 
-# A suite's own copy of the source directories it reads, where the server's
-# user can read them and write next to them.
+# A suite's own copy of the source, where the server's user can read it and
+# write next to it.
 copy_sources() {
-    local dir
-    mkdir -p "$run_dir/src-$suite"
-    for dir in sql expected test; do
-        [[ ! -d $checkout/$dir ]] || cp -r "$checkout/$dir" "$run_dir/src-$suite/"
+    local entry
+    mkdir "$run_dir/src-$suite"
+    for entry in "$checkout"/*; do
+        [[ $entry == */build ]] || cp -r "$entry" "$run_dir/src-$suite/"
     done
     own "$run_dir/src-$suite"
 }
 
+# Hand over to the server's user.
 own() {
     [[ -z $server_user ]] || chown -R "$server_user:" "$@"
 }
@@ -80,7 +80,7 @@ crashed() {
 # Name files of the run, which is gone afterwards, by what remains of them.
 with_lasting_names() {
     sed -u -e "s|$run_dir/src-$suite/\./|$checkout/|g; s|$run_dir/src-$suite|$checkout|g" \
-        -e "s|$run_dir/out-$suite|$results/$suite|g"
+        -e "s|$run_dir/out-$suite|$build_dir/results/$suite|g"
 }
 
 # pg_regress and its sibling for isolation tests: $1 the program, $2 the
@@ -97,7 +97,8 @@ run_pg_regress() {
         as_server_user mkdir -p "$run_dir/src-$suite/$input/expected"
         as_server_user touch -a "$run_dir/src-$suite/$input/expected/$name.out"
     done
-    as_server_user "$pgxs_dir/test/$program" \
+    # A step of an isolation test that hangs is given up after this many seconds.
+    as_server_user env PGISOLATIONTIMEOUT=30 "$pgxs_dir/test/$program" \
         --inputdir="$run_dir/src-$suite/$input" --outputdir="$out" \
         --bindir="$private_bin" --dlpath="$private_lib" \
         --use-existing --dbname="$database" \
@@ -114,7 +115,7 @@ run_pg_regress() {
     if [[ -s $out/regression.diffs ]]; then
         with_lasting_names <"$out/regression.diffs" >"$results/$suite/regression.diffs"
         head -n 400 "$results/$suite/regression.diffs"
-        echo "(all differences: ${results#"$checkout/"}/$suite/regression.diffs)"
+        echo "(all differences: ${build_dir#"$checkout/"}/results/$suite/regression.diffs)"
     fi
     if [[ ${ACCEPT:-} == 1 ]]; then
         mkdir -p "$checkout/$input/expected"
@@ -224,7 +225,7 @@ suite_tap() {
     sed -n 's|^[^ ]*/\([^ /]*\)\.pl *(Wstat.*|\1|p' "$results/$suite/summary" | while read -r file; do
         file=$results/$suite/log/regress_log_$file
         [[ -e $file ]] || continue
-        echo "--- end of ${file#"$checkout/"}"
+        echo "--- end of $(basename "$file") in ${build_dir#"$checkout/"}/results/tap/log"
         tail -n 40 "$file"
     done
 }
@@ -240,8 +241,6 @@ declare -A suffix=([regress]=.sql [isolation]=.spec [pgtap]=.sql [tap]=.pl)
 run_suite() {
     suite=$1
     local start=$SECONDS tests=()
-    rm -rf "${results:?}/$suite"
-    mkdir -p "$results/$suite"
     if [[ $suite != versions ]]; then
         mapfile -t tests < <(list_tests "${directory[$suite]}" "${suffix[$suite]}")
     fi
@@ -256,6 +255,10 @@ passed_all=0 failed_all=0
 table=()
 finish_suite() {
     local name=$1 passed=0 failed=0 seconds="-"
+    # Kept only now, so that several runs in one checkout do not mix.
+    rm -rf "${build_dir:?}/results/$name"
+    mkdir -p "$build_dir/results"
+    cp -r "$results/$name" "$build_dir/results/"
     if [[ -e $results/$name/count ]]; then
         read -r passed failed <"$results/$name/count"
     fi
@@ -297,7 +300,11 @@ done
 private_postgres
 pgxs_dir=$(dirname "$("$PG_CONFIG" --pgxs)")/..
 pgxs_dir=$(cd "$pgxs_dir" && pwd)
-mkdir -p "$results"
+results=$run_dir/results
+mkdir "$results"
+for suite in "${chosen[@]}"; do
+    mkdir "$results/$suite"
+done
 
 if [[ ${#chosen[@]} -eq 1 ]]; then
     # Alone, one can watch it.  Still in a subshell, so that a suite that
@@ -316,7 +323,7 @@ else
         finish_suite "$name"
         if [[ $failed_all -gt $failed_before ]]; then
             echo "=== $name failed; its output:"
-            cat "$results/$name.log"
+            cat "$results/$name/output"
             echo "=== end of $name"
         fi
     }
@@ -325,7 +332,7 @@ else
             finish_one
         fi
         echo "running: $suite"
-        (run_suite "$suite") >"$results/$suite.log" 2>&1 &
+        (run_suite "$suite") >"$results/$suite/output" 2>&1 &
         suite_of[$!]=$suite
     done
     while [[ ${#suite_of[@]} -gt 0 ]]; do
