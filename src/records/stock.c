@@ -11,6 +11,13 @@
  *    change with stock_post(), which counts and writes the ledger entry;
  * 3. stock_write(): one update a row, however many changes it took.
  *
+ * Whoever waits for a row waits in a queue of ours, a heavyweight lock on its
+ * key that is held only until the row itself is locked.  PostgreSQL's own
+ * queue stands at a version of the row, and breaks up whenever the row is
+ * updated: then the waiters race for the next version, the last may be first,
+ * and with hundreds of them each commit wakes them all.  With ours, one waits
+ * for the row and the others, in the order they came, for him.
+ *
  * What must never happen: a decision on numbers read before the lock; a
  * change without its ledger entry; a second lock taken with a row held.
  *
@@ -21,6 +28,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -210,16 +219,64 @@ find_row(Call *call, OpenTable *table, StockRow *row)
 	read_row(row, table->found);
 }
 
+/*
+ * The queue in front of a stock row.  The tag must be another for each row: two
+ * rows with one tag could make two carts wait for each other.  It is as long
+ * as there are less than 2^48 items, 2^20 locations and 2^12 stripes.
+ */
+static void
+queue_tag(LOCKTAG *tag, const StockKey *key)
+{
+	memset(tag, 0, sizeof(LOCKTAG));
+	tag->locktag_field1 = MyDatabaseId;
+	tag->locktag_field2 = (uint32) key->item_id;
+	tag->locktag_field3 = (uint32) (key->item_id >> 32) << 16 |
+		((uint32) key->location_id >> 4 & 0xffff);
+	tag->locktag_field4 = (uint16) (key->location_id << 12 |
+									(key->stripe & 0xfff));
+	tag->locktag_type = LOCKTAG_USERLOCK;
+	tag->locktag_lockmethodid = USER_LOCKMETHOD;
+}
+
+/*
+ * Wait for a row in the queue and lock it.  False if it is gone.  Takes a new
+ * snapshot if there were others before us.
+ */
+static bool
+queue_for_row(Call *call, OpenTable *table, StockRow *row)
+{
+	LOCKTAG		tag;
+	RowLock		result;
+
+	queue_tag(&tag, &row->key);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+	{
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+
+		/* begin at the row as it is now, not at the version we knew */
+		call_see_now(call);
+		find_row(call, table, row);
+	}
+	result = row_lock(call, table, &row->tid, ROW_WAIT);
+	LockRelease(&tag, ExclusiveLock, false);
+	return result == ROW_LOCKED;
+}
+
 /* Lock one row and read it again; false if it is busy or gone. */
 static bool
 lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait)
 {
+	bool		locked;
+
 	if (!ItemPointerIsValid(&row->tid))
 		find_row(call, table, row);
-	if (row_lock(call, table, &row->tid, wait) != ROW_LOCKED)
-		return false;
-	read_row(row, table->found);
-	return true;
+	if (wait == ROW_WAIT)
+		locked = queue_for_row(call, table, row);
+	else
+		locked = row_lock(call, table, &row->tid, wait) == ROW_LOCKED;
+	if (locked)
+		read_row(row, table->found);
+	return locked;
 }
 
 /*
