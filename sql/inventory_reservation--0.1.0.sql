@@ -1017,14 +1017,15 @@ $$;
 /* ------------------------------------------------------------------------
  * The sweep's pg_cron job.  Not during a restore: the dump brings cron.job
  * with it, and a job made here would make that COPY fail and with it lose
- * everybody's jobs.  What tells a restore is that it has switched row_security
- * off; check_function_bodies, which it switches off too, is always off in an
- * extension's script.
+ * everybody's jobs.  What tells a restore is xmloption: pg_dump's scripts set
+ * it and hardly anybody else does.  check_function_bodies, which they switch
+ * off, is off in every extension's script, and row_security may stay on.
  * ------------------------------------------------------------------------ */
 
 DO $$
 BEGIN
-	IF pg_catalog.current_setting('row_security')::boolean THEN
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_settings
+					WHERE name = 'xmloption' AND source = 'session') THEN
 		PERFORM @extschema@.inv_schedule();
 	END IF;
 EXCEPTION WHEN OTHERS THEN

@@ -130,6 +130,20 @@ row_find_committed(Call *call, OpenTable *table, IndexId index,
 }
 
 /*
+ * A trigger has changed a row behind our back, by an UPDATE or by calling us
+ * again, while we were about to change it.
+ */
+static void
+report_modified(OpenTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("row of table \"%s\" was already modified by a trigger of this call",
+					RelationGetRelationName(table->relation)),
+			 errhint("Change other rows in an AFTER trigger.")));
+}
+
+/*
  * Lock a row against change until the transaction ends.  On ROW_LOCKED the
  * row as it is now is in table->found, and *tid is where it is.  Raises 40001
  * if the transaction may not see the row as it is now.
@@ -169,10 +183,8 @@ row_lock(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
 			break;
 
 		case TM_SelfModified:
-			ereport(ERROR,
-					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-					 errmsg("row of table \"%s\" was already modified by a trigger of this call",
-							RelationGetRelationName(table->relation))));
+		case TM_Invisible:
+			report_modified(table);
 			break;
 
 		default:
@@ -274,19 +286,25 @@ row_begin_insert(Call *call, OpenTable *table)
 		fill_added_columns(call, table);
 }
 
+/* Fetch a row that the caller has locked, or has himself written. */
+static void
+fetch_locked(OpenTable *table, ItemPointer tid)
+{
+	ItemPointerData wanted = *tid;
+
+	if (!table_tuple_fetch_row_version(table->relation, &wanted, SnapshotSelf,
+									   table->found))
+		report_modified(table);
+}
+
 /*
  * Begin a new version of a row that the caller has locked.  Then row_set() and
- * row_update().
+ * row_update().  Raises 27000 if a trigger has changed the row meanwhile.
  */
 void
 row_begin_update(Call *call, OpenTable *table, ItemPointer tid)
 {
-	ItemPointerData wanted = *tid;
-
-	if (!table_tuple_fetch_row_version(table->relation, &wanted, SnapshotAny,
-									   table->found))
-		elog(ERROR, "locked row of table \"%s\" is gone",
-			 RelationGetRelationName(table->relation));
+	fetch_locked(table, tid);
 	ExecCopySlot(clear_next(call, table), table->found);
 }
 
@@ -391,10 +409,7 @@ row_delete(Call *call, OpenTable *table, ItemPointer tid)
 	ItemPointerData wanted = *tid;
 
 	prepare_write(call, table);
-	if (!table_tuple_fetch_row_version(table->relation, &wanted, SnapshotAny,
-									   table->found))
-		elog(ERROR, "locked row of table \"%s\" is gone",
-			 RelationGetRelationName(table->relation));
+	fetch_locked(table, tid);
 	ExecSimpleRelationDelete(table->result_info, call->estate, &call->epq,
 							 table->found);
 	ResetPerTupleExprContext(call->estate);
