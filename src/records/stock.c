@@ -16,7 +16,9 @@
  * queue stands at a version of the row, and breaks up whenever the row is
  * updated: then the waiters race for the next version, the last may be first,
  * and with hundreds of them each commit wakes them all.  With ours, one waits
- * for the row and the others, in the order they came, for him.
+ * for the row and the others, in the order they came, for him.  Who has the
+ * row already, by an earlier call of his transaction, must not queue behind
+ * those who wait for him.
  *
  * What must never happen: a decision on numbers read before the lock; a
  * change without its ledger entry; a second lock taken with a row held.
@@ -83,6 +85,7 @@ read_row(StockRow *row, TupleTableSlot *slot)
 	row->backorder_unlimited = row_get_bool(slot, STOCK_BACKORDER_UNLIMITED);
 	row->retired = row_get_bool(slot, STOCK_RETIRED);
 	row->version = row_get_int64(slot, STOCK_VERSION);
+	row->ours = row_is_ours(slot);
 	row->changed = false;
 }
 
@@ -270,7 +273,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait)
 
 	if (!ItemPointerIsValid(&row->tid))
 		find_row(call, table, row);
-	if (wait == ROW_WAIT)
+	if (wait == ROW_WAIT && !row->ours)
 		locked = queue_for_row(call, table, row);
 	else
 		locked = row_lock(call, table, &row->tid, wait) == ROW_LOCKED;

@@ -21,6 +21,8 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -127,6 +129,40 @@ row_find_committed(Call *call, OpenTable *table, IndexId index,
 	}
 	index_endscan(scan);
 	return found;
+}
+
+/*
+ * Has this transaction written or locked the version of a row that was found?
+ * Then it need not wait for the row.
+ */
+bool
+row_is_ours(TupleTableSlot *slot)
+{
+	HeapTupleHeader header;
+	MultiXactMember *members;
+	int			count;
+	bool		ours = false;
+
+	if (!TTS_IS_BUFFERTUPLE(slot))
+		return false;
+	header = ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data;
+	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)))
+		return true;
+	if (header->t_infomask & HEAP_XMAX_INVALID)
+		return false;
+	if (!(header->t_infomask & HEAP_XMAX_IS_MULTI))
+		return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header));
+
+	/* somebody's foreign key shares the row */
+	count = GetMultiXactIdMembers(HeapTupleHeaderGetRawXmax(header), &members,
+								  false,
+								  HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask));
+	for (int i = 0; i < count && !ours; i++)
+		ours = members[i].status > MultiXactStatusForShare &&
+			TransactionIdIsCurrentTransactionId(members[i].xid);
+	if (count > 0)
+		pfree(members);
+	return ours;
 }
 
 /*

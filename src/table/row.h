@@ -43,6 +43,7 @@ extern bool row_find_committed(Call *call, OpenTable *table, IndexId index,
 							   ScanKeyData *keys, int nkeys,
 							   TransactionId *in_progress);
 
+extern bool row_is_ours(TupleTableSlot *slot);
 extern RowLock row_lock(Call *call, OpenTable *table, ItemPointer tid,
 						RowWait wait);
 
