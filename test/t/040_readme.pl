@@ -1,0 +1,116 @@
+# README.md's examples work: every fenced block of SQL is run, in order, in one
+# psql session on a fresh server, as a reader would paste them.  Where a block
+# of text follows, it is compared with what psql printed; elsewhere an error is
+# a failure.
+#
+# Ids and times differ in each run, and with them the width of columns.  So
+# both sides are compared with those masked and runs of blanks and dashes made
+# one.
+use strict;
+use warnings;
+
+use FindBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $readme = slurp_file("$FindBin::Bin/../../README.md");
+
+# The blocks, each with the line it begins in and the text that follows it.
+my @blocks;
+while ($readme =~ /^```sql\n(.*?)^```\n(?:```text\n(.*?)^```\n)?/msg)
+{
+	my ($sql, $expected) = ($1, $2);
+	my $line = 1 + (substr($readme, 0, $-[0]) =~ tr/\n//);
+	push @blocks, { line => $line, sql => $sql, expected => $expected };
+}
+cmp_ok(scalar(@blocks), '>', 5, 'README.md has examples');
+
+my $node = PostgreSQL::Test::Cluster->new('readme');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+shared_preload_libraries = 'pg_cron'
+cron.database_name = 'postgres'
+});
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_cron');
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+
+# psql flushes its output before it reports an error, so both may go into one
+# file and keep their order.
+my $script = join '', map { "\\echo block $_->{line}\n$_->{sql}" } @blocks;
+my $script_file = "$PostgreSQL::Test::Utils::tmp_check/readme.sql";
+append_to_file($script_file, $script);
+
+my $both = '';
+IPC::Run::run(
+	[ 'psql', '-Xq', '-d', $node->connstr('shop') ],
+	'<', $script_file, '>', \$both, '2>&1');
+note $both;
+
+my %printed;
+my @parts = split /^block (\d+)\n/m, $both;
+is(shift @parts, '', 'psql says nothing before the first example');
+%printed = @parts;
+
+sub masked
+{
+	my ($text) = @_;
+	$text =~ s/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/UUID/g;
+	$text =~ s/\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+\d\d\b/TIME/g;
+	$text =~ s/-+/-/g;
+	$text =~ s/ +/ /g;
+	$text =~ s/ $//mg;
+	$text =~ s/^ //mg;
+	$text =~ s/\n+$/\n/;
+	return $text;
+}
+
+foreach my $block (@blocks)
+{
+	my $name = "example in line $block->{line}";
+	my $printed = $printed{ $block->{line} };
+
+	if (!defined $printed)
+	{
+		fail("$name was run");
+	}
+	elsif (defined $block->{expected})
+	{
+		is(masked($printed), masked($block->{expected}),
+			"$name prints what README.md says");
+	}
+	else
+	{
+		unlike($printed, qr/^(ERROR|FATAL|PANIC|WARNING|invalid command)/m,
+			"$name works");
+	}
+}
+
+# What the examples under "Security" promise: the tables are the new owner's,
+# and the buyer's role can buy and no more.
+is( $node->safe_psql('shop',
+		q{SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'inv'}),
+	'inventory_owner',
+	'the tables belong to the owner who is not a superuser');
+
+my ($status, $out, $err) = $node->psql(
+	'shop',
+	q{SELECT status FROM inv.inv_reserve('CAMERA001', customer => 'carol');
+	  SELECT available FROM inv.inv_availability},
+	extra_params => [ '-U', 'storefront' ]);
+is($out, "active\n0", 'the buyer holds and reads') or diag $err;
+
+foreach my $query ('SELECT * FROM inv.inv_stock',
+	q{SELECT inv.inv_receive('CAMERA001', 1)})
+{
+	($status, $out, $err) =
+	  $node->psql('shop', $query, extra_params => [ '-U', 'storefront' ]);
+	like($err, qr/permission denied/, "the buyer may not: $query");
+}
+
+is($node->safe_psql('shop', 'SELECT count(*) FROM inv.inv_check()'),
+	'0', 'the books are right afterwards');
+
+$node->stop;
+done_testing();
