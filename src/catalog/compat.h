@@ -16,6 +16,11 @@
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
 
+/* 18 spells it as a prefix */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 18: scans count index searches for EXPLAIN */
 static inline IndexScanDesc
 compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+#include "catalog/compat.h"
 #include "table/call.h"
 
 /* Longest SKU, key, customer, reference and location, in bytes. */
@@ -37,8 +38,8 @@ extern int64 argument_optional_ttl(FunctionCallInfo fcinfo, int number,
 extern void check_name(const char *value, const char *argument);
 extern int64 check_quantity(int64 value, const char *argument);
 extern int64 check_count(int64 value, const char *argument);
-extern void report_null_argument(const char *argument) pg_attribute_noreturn();
-extern void report_not_built(const char *feature) pg_attribute_noreturn();
+pg_noreturn extern void report_null_argument(const char *argument);
+pg_noreturn extern void report_not_built(const char *feature);
 
 extern void argument_lines(FunctionCallInfo fcinfo,
 						   int64 (*check) (int64, const char *),

@@ -1,6 +1,6 @@
 /*
  * hold_functions.c
- *		inv_confirm(), inv_cancel(), inv_release(), inv_extend(), inv_expire().
+ *		What SQL calls for holds: confirm, cancel, release, extend, expire.
  */
 #include "postgres.h"
 

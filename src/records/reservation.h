@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "catalog/compat.h"
 #include "records/stock.h"
 #include "table/row.h"
 
@@ -52,8 +53,7 @@ extern bool reservation_find(Call *call, const pg_uuid_t *id,
 							 Reservation *reservation);
 extern RowLock reservation_lock(Call *call, const pg_uuid_t *id, RowWait wait,
 								Reservation *reservation);
-extern void reservation_report_unknown(const pg_uuid_t *id)
-			pg_attribute_noreturn();
+pg_noreturn extern void reservation_report_unknown(const pg_uuid_t *id);
 
 extern ReservationStatus reservation_status(const Reservation *reservation,
 											TimestampTz now);

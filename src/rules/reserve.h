@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "catalog/compat.h"
 #include "records/idempotency.h"
 #include "records/item.h"
 #include "records/reservation.h"
@@ -48,8 +49,7 @@ typedef struct ReserveResult
 
 extern void reserve(Call *call, ReserveRequest *request,
 					ReserveResult *result);
-extern void reserve_report_shortage(const ReserveResult *result)
-			pg_attribute_noreturn();
+pg_noreturn extern void reserve_report_shortage(const ReserveResult *result);
 
 /* Also what inv_available() and the shop's rules ask. */
 extern int64 available_now(Call *call, StockSet *stock, int64 item_id,

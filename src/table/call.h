@@ -10,6 +10,7 @@
 
 #include "executor/execdesc.h"
 #include "nodes/execnodes.h"
+#include "nodes/parsenodes.h"
 #include "utils/timestamp.h"
 
 #include "catalog/catalog.h"
