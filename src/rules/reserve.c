@@ -210,10 +210,13 @@ list_shortages(const Reserving *reserving, ReserveResult *result)
 
 		result->available = Min(result->available, Max(line->available, 0));
 		if (line->available < line->quantity)
-			result->shortages[result->shortage_count++] = (Shortage)
-			{
-				line->item.sku, line->quantity, Max(line->available, 0)
-			};
+		{
+			Shortage   *shortage = &result->shortages[result->shortage_count++];
+
+			shortage->sku = line->item.sku;
+			shortage->requested = line->quantity;
+			shortage->available = Max(line->available, 0);
+		}
 	}
 	return result->shortage_count > 0;
 }

@@ -28,7 +28,7 @@ typedef struct StockTake
 	int64		count;			/* units counted */
 	bool		check_version;
 	int64		expected_version;
-	bool		on_shelf;		/* the count includes units sold, not completed */
+	bool		on_shelf;		/* the count includes sold ones still there */
 	bool		force;			/* cancel holds, the newest first */
 	const char *reason;
 } StockTake;
