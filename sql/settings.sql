@@ -93,8 +93,9 @@ SELECT current_setting('inventory_reservation.defualt_ttl', true) AS misspelt;
 
 -- what a connection brings along
 \set superuser :USER
-\set connection 'dbname=' :DBNAME ' user=regress_inv_buyer options=''-c client_min_messages=error -c inventory_reservation.default_ttl=600'''
+\set connection 'dbname=' :DBNAME ' user=' :superuser ' options=''-c client_min_messages=error -c inventory_reservation.default_ttl=600'''
 \c :connection
+SET SESSION AUTHORIZATION regress_inv_buyer;
 SELECT status FROM inv.inv_reserve('A', reference => 'ten minutes');
 SELECT status FROM inv.inv_reserve('A', ttl => '10 years', reference => 'as long as possible');
 SHOW inventory_reservation.max_ttl;
