@@ -11,9 +11,9 @@ use warnings;
 use InventoryTest;
 use Test::More;
 
-my $seconds = $ENV{INVENTORY_LOAD_SECONDS} || 20;
+my $seconds = $ENV{INVENTORY_LOAD_SECONDS} || 15;
 my $skus = 30;
-my $units = 60;
+my $units = 300;
 my $node = inventory_node('shop', conf => "deadlock_timeout = 100ms\n");
 
 add_stock($node, map { sprintf('S%02d', $_) => $units } 1 .. $skus);
@@ -54,7 +54,7 @@ $node->safe_psql('postgres', q{
 	DECLARE
 		hold uuid := (SELECT id FROM made
 					   WHERE place > (SELECT last_value FROM place)
-									 - (random() * 60)::int
+									 - (random() * 100)::int
 					   ORDER BY place LIMIT 1);
 		line record;
 		dice float := random();
@@ -102,8 +102,8 @@ my ($status, $stdout) = pgbench($node,
 			SELECT 'sweep', 'swept', inv_expire(5);} => 5,
 		q{\set sku random(1, 30)
 		INSERT INTO told (act, outcome, units)
-			SELECT 'receive', sku, 2
-			  FROM inv_receive('S' || lpad(:sku::text, 2, '0'), 2);} => 5
+			SELECT 'receive', sku, 20
+			  FROM inv_receive('S' || lpad(:sku::text, 2, '0'), 20);} => 5
 	});
 
 is($status, 0, 'no client met an error that it did not expect');

@@ -34,8 +34,8 @@ $shop->safe_psql('postgres', 'CREATE PUBLICATION everything FOR TABLE '
 	  . join(', ', @tables));
 $mirror->safe_psql('postgres',
 	"CREATE SUBSCRIPTION everything CONNECTION '"
-	  . $shop->connstr('postgres')
-	  . "' PUBLICATION everything");
+	  . $shop->connstr
+	  . " dbname=postgres' PUBLICATION everything");
 $mirror->wait_for_subscription_sync($shop, 'everything');
 
 sub compare
@@ -137,8 +137,10 @@ $mirror->safe_psql('postgres', q{
 	SELECT inv_confirm(reservation_id) FROM inv_reserve('S2', 1);
 	SELECT inv_add_item('made here'), inv_receive('made here', 1)});
 books_are_right($mirror, 'the mirror takes over: inv_check() finds nothing');
-only_errors_are($_, 0, {}, 'no errors in the log of the ' . $_->name)
-  foreach $shop, $mirror;
+# Several calls in one transaction may deadlock, and pgbench tries again.
+only_errors_are($shop, 0, { '40P01' => undef }, 'no errors in the shop');
+# The worker that applies the changes is told to go by DROP SUBSCRIPTION.
+only_errors_are($mirror, 0, { '57P01' => undef }, 'no errors in the mirror');
 
 $shop->stop;
 $mirror->stop;

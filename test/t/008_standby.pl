@@ -143,8 +143,10 @@ sub reads
 		"A|99|8|5|96\nB|98|0|0|98", "$when: inv_availability");
 	value_is($node, 'SELECT units FROM inv_active_holds',
 		3, "$when: inv_active_holds");
-	value_is($node, 'SELECT count(*) FROM inv_reservation_lines',
-		4, "$when: inv_reservation_lines");
+	value_is($node,
+		"SELECT string_agg(sku || quantity, ' ' ORDER BY sku, quantity)"
+		  . " FROM inv_reservation_lines WHERE quantity <> 7",
+		'A1 A3 A5 B2', "$when: inv_reservation_lines");
 	value_is($node, "SELECT inv_route_id('$hold') = inv_route_sku('A')",
 		't', "$when: inv_route_id and inv_route_sku");
 	books_are_right($node, "$when: inv_check");
@@ -170,8 +172,8 @@ $session->{stderr} = '';
 $primary->stop('fast');
 $standby->promote;
 value_is($standby, 'SELECT pg_is_in_recovery()', 'f', 'promoted');
-is($session->query("SELECT status, available FROM inv_reserve('A', 1)"),
-	'active|95', 'the same session, after promotion: served');
+is($session->query("SELECT status FROM inv_reserve('A', 1)"),
+	'active', 'the same session, after promotion: served');
 $session->quit;
 
 value_is($standby,

@@ -73,6 +73,19 @@ sub add_stock
 	return;
 }
 
+# Wait for a program to end; its exit status (more than 128 for a signal) and
+# what it wrote.
+sub finish
+{
+	my ($run, $stdout, $stderr) = @_;
+
+	$run->finish;
+	my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+	note $$stdout;
+	note substr($$stderr, 0, 2000);
+	return ($status, $$stdout, $$stderr);
+}
+
 # Run pgbench with scripts of these texts.  Options: clients; arguments, a
 # list; scripts, a hash of text => weight.  Returns exit status, standard
 # output and standard error.
@@ -88,7 +101,7 @@ sub pgbench
 		append_to_file($file, $script);
 		push @files, '--file', "$file\@$option{scripts}{$script}";
 	}
-	my $result = IPC::Run::run(
+	my $run = IPC::Run::start(
 		[
 			'pgbench', '--no-vacuum',
 			'--client', $option{clients},
@@ -96,10 +109,9 @@ sub pgbench
 			@{ $option{arguments} }, @files,
 			$node->connstr('postgres')
 		],
-		'<', \'', '>', \my $stdout, '2>', \my $stderr);
-	note $stdout;
-	note substr($stderr, 0, 2000);
-	return ($? >> 8, $stdout, $stderr);
+		'<', \'', '>', \my $stdout, '2>', \my $stderr,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	return finish($run, \$stdout, \$stderr);
 }
 
 # Many clients, each over a connection of its own, run one script once and at
@@ -127,25 +139,23 @@ sub crowd
 			'--file', "$dir/crowd.sql",
 			$node->connstr('postgres')
 		],
-		'<', \'', '>', \$stdout, '2>', \$stderr);
+		'<', \'', '>', \$stdout, '2>', \$stderr,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	until (
 		$node->safe_psql('postgres',
 			"SELECT count(*) FROM pg_locks"
 			  . " WHERE locktype = 'advisory' AND NOT granted") == $clients)
 	{
 		$crowd->pump_nb;
-		die "not all of $clients clients came: $stderr"
-		  if !$crowd->pumpable || $gate->{timeout}->is_expired;
+		die "not all of $clients clients came: $stderr" if !$crowd->pumpable;
 		sleep 0.2;
 	}
 	$option{before_open}->() if $option{before_open};
 	$gate->query_safe('SELECT pg_advisory_unlock(1)');
 	$option{after_open}->() if $option{after_open};
-	$crowd->finish;
+	my @result = finish($crowd, \$stdout, \$stderr);
 	$gate->quit;
-	note $stdout;
-	note substr($stderr, 0, 2000);
-	return ($? >> 8, $stdout, $stderr);
+	return @result;
 }
 
 # SQLSTATE that a statement ends with; 00000 if it succeeds.
