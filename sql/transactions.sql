@@ -183,6 +183,14 @@ SELECT status, available FROM inv.inv_reserve_cart('{A,B}', '{1,1}', 'serializab
 SELECT status, replayed FROM inv.inv_reserve_cart('{A,B}', '{1,1}', 'serializable');
 COMMIT;
 
+-- what is sold out is refused without a transaction id, key or not
+SELECT inv.inv_add_item('SOLD OUT', currency => 'EUR') IS NOT NULL AS added;
+BEGIN;
+SELECT reservation_id, available FROM inv.inv_try_reserve('SOLD OUT', key => 'no');
+SELECT shortages FROM inv.inv_try_reserve_cart('{A,SOLD OUT}', '{1,1}', 'no');
+SELECT pg_current_xact_id_if_assigned() IS NULL AS cheap;
+COMMIT;
+
 -- calls as a default, in a RETURNING clause
 CREATE TABLE public.basket (id int, hold uuid DEFAULT (inv.inv_reserve('A')).reservation_id);
 INSERT INTO public.basket (id) VALUES (1) RETURNING hold IS NOT NULL AS held;

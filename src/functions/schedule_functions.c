@@ -7,7 +7,8 @@
  * do not see it.  So what is done here is done as the caller.
  *
  * The hard part is what comes later.  The job's command must find inv_expire()
- * after ALTER SCHEMA ... RENAME, and must take the job away when the extension
+ * after ALTER SCHEMA ... RENAME (with its argument's type, lest a function that
+ * somebody put beside it make the call ambiguous), and must take the job away when the extension
  * is gone: cron.job is not ours to be told of DROP EXTENSION.  The command is
  * therefore a block that looks both up when it runs.
  *
@@ -49,7 +50,7 @@ static const char job_command[] =
 "	    ON namespace.oid OPERATOR(pg_catalog.=) extension.extnamespace\n"
 "	 WHERE extension.extname OPERATOR(pg_catalog.=) '" EXTENSION_NAME "';\n"
 "	IF FOUND THEN\n"
-"		EXECUTE pg_catalog.format('SELECT %I.inv_expire()', home);\n"
+"		EXECUTE pg_catalog.format('SELECT %I.inv_expire(NULL::bigint)', home);\n"
 "	ELSIF pg_catalog.to_regclass('cron.job') IS NOT NULL THEN\n"
 "		PERFORM cron.unschedule('" JOB_NAME "'::pg_catalog.name);\n"
 "	END IF;\n"
@@ -121,7 +122,7 @@ notice_no_pg_cron(void)
 {
 	char	   *database = get_database_name(MyDatabaseId);
 	char	   *schema = get_namespace_name(catalog_schema());
-	char	   *command = psprintf("SELECT %s.inv_expire()",
+	char	   *command = psprintf("SELECT %s.inv_expire(NULL::bigint)",
 								   quote_identifier(schema));
 	int			level = notices_begin();
 

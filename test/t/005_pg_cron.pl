@@ -135,9 +135,12 @@ value_is($node, $jobs, 1, 'DROP EXTENSION cannot take the job with it');
 within_a_minute(
 	"SELECT NOT EXISTS (SELECT FROM cron.job WHERE $our_job)",
 	'the job has removed itself');
+
+# pg_cron may notice that the job is gone before it has read the result of the
+# run that took it away, and then calls that run canceled.
 value_is($node,
 	"SELECT count(*) FROM cron.job_run_details WHERE jobid >= $job"
-	  . " AND status = 'failed'",
+	  . " AND status = 'failed' AND return_message <> 'job canceled'",
 	0, 'without a failed run');
 value_is($node,
 	"SELECT count(*) FROM cron.job WHERE jobname = 'of somebody else'",

@@ -479,8 +479,8 @@ my @calls = (
 	[ '22023', "inv_purge('-1 day')" ],
 	[ '22023', "inv_purge('-178000000 years')" ],
 	[ '22007|22023', "inv_purge('infinity')" ],
-	[ '22023', "inv_grant('postgres', 'king')" ],
-	[ '22023', "inv_grant('postgres', NULL)" ],
+	[ '22023', "inv_grant(current_user, 'king')" ],
+	[ '22023', "inv_grant(current_user, NULL)" ],
 	[ '22023', "inv_grant(NULL, 'buyer')" ],
 	[ '22023', "inv_grant('postgres', $megabyte)" ],
 	[ '42704', "inv_grant('nobody_at_all', 'buyer')" ],
@@ -520,7 +520,7 @@ my @calls = (
 	[ '55000', without("$outside SEQUENCE inv_ledger_entry_id_seq; ALTER TABLE inv_ledger ALTER entry_id DROP IDENTITY;", q{inv_reserve('A')}) ],
 	[ '55000', without(q{CREATE FUNCTION left_over(text, text DEFAULT NULL) RETURNS bigint LANGUAGE c AS '$libdir/inventory_reservation', 'inv_available'; DROP EXTENSION inventory_reservation;}, q{left_over('A')}) ],
 	[ '55000', without(q{CREATE FUNCTION left_over(bigint DEFAULT NULL) RETURNS bigint LANGUAGE c AS '$libdir/inventory_reservation', 'inv_expire'; DROP EXTENSION inventory_reservation;}, 'left_over()') ],
-	[ '55000', without(q{CREATE FUNCTION left_over(name, text) RETURNS void LANGUAGE c AS '$libdir/inventory_reservation', 'inv_grant'; DROP EXTENSION inventory_reservation;}, q{left_over('postgres', 'buyer')}) ],
+	[ '55000', without(q{CREATE FUNCTION left_over(name, text) RETURNS void LANGUAGE c AS '$libdir/inventory_reservation', 'inv_grant'; DROP EXTENSION inventory_reservation;}, q{left_over(current_user, 'buyer')}) ],
 	[ '42883', without('DROP EXTENSION inventory_reservation;', q{inv_reserve('A')}) ],
 );
 
