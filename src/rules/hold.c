@@ -37,12 +37,22 @@ lock_hold(Call *call, const pg_uuid_t *id, const char *customer,
 		reservation_report_unknown(id);
 }
 
-/* Read a hold for a replay; raises IV003 if it has been purged. */
-static void
-find_hold(Call *call, const pg_uuid_t *id, Reservation *reservation)
+/*
+ * Begin a call under its key.  True if it is a replay: then the reservation is
+ * read, as the call's snapshot sees it.  Raises IV003 if it has been purged,
+ * IV005, 40001.
+ */
+static bool
+replays(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
+		Reservation *reservation)
 {
+	keyed->has_reservation = true;
+	keyed->reservation_id = *id;
+	if (!key_replays(call, keyed) && key_claim(call, keyed))
+		return false;
 	if (!reservation_find(call, id, reservation))
 		reservation_report_unknown(id);
+	return true;
 }
 
 /* Raise IV002 or IV008 unless the hold lives. */
@@ -213,11 +223,8 @@ cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	StockSet	stock = {0};
 	TimestampTz now;
 
-	keyed->has_reservation = true;
-	keyed->reservation_id = *id;
-	if (key_replays(call, keyed) || !key_claim(call, keyed))
+	if (replays(call, keyed, id, &reservation))
 	{
-		find_hold(call, id, &reservation);
 		change->status = reservation_status(&reservation, GetCurrentTimestamp());
 		change->replayed = true;
 		return;
@@ -271,11 +278,8 @@ release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	int64		held;
 	int64		held_in_all = 0;
 
-	keyed->has_reservation = true;
-	keyed->reservation_id = *id;
-	if (key_replays(call, keyed) || !key_claim(call, keyed))
+	if (replays(call, keyed, id, &reservation))
 	{
-		find_hold(call, id, &reservation);
 		change->status = reservation_status(&reservation, GetCurrentTimestamp());
 		change->replayed = true;
 		return;
@@ -352,13 +356,8 @@ extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id, int64 ttl)
 	TimestampTz now;
 	TimestampTz expires_at;
 
-	keyed->has_reservation = true;
-	keyed->reservation_id = *id;
-	if (key_replays(call, keyed) || !key_claim(call, keyed))
-	{
-		find_hold(call, id, &reservation);
+	if (replays(call, keyed, id, &reservation))
 		return reservation.lines[0].expires_at;
-	}
 
 	lock_hold(call, id, NULL, &reservation);
 	now = GetCurrentTimestamp();
