@@ -156,7 +156,7 @@ report_missing(const char *relation)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("relation \"%s\" of extension \"%s\" is missing",
 					relation, EXTENSION_NAME),
-			 errhint("Restore it from a backup, or drop and create the extension.")));
+			 errhint("Somebody may be dropping the extension at this moment; if not, restore the relation from a backup, or drop and create the extension.")));
 }
 
 /* Look the tables up. */

@@ -85,7 +85,6 @@ read_row(StockRow *row, TupleTableSlot *slot)
 	row->backorder_unlimited = row_get_bool(slot, STOCK_BACKORDER_UNLIMITED);
 	row->retired = row_get_bool(slot, STOCK_RETIRED);
 	row->version = row_get_int64(slot, STOCK_VERSION);
-	row->ours = row_is_ours(slot);
 	row->changed = false;
 }
 
@@ -254,6 +253,10 @@ queue_for_row(Call *call, OpenTable *table, StockRow *row)
 	queue_tag(&tag, &row->key);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 	{
+		find_row(call, table, row);
+		if (row_is_ours(table->found))
+			return row_lock(call, table, &row->tid, ROW_WAIT) == ROW_LOCKED;
+
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 
 		/* begin at the row as it is now, not at the version we knew */
@@ -273,7 +276,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait)
 
 	if (!ItemPointerIsValid(&row->tid))
 		find_row(call, table, row);
-	if (wait == ROW_WAIT && !row->ours)
+	if (wait == ROW_WAIT)
 		locked = queue_for_row(call, table, row);
 	else
 		locked = row_lock(call, table, &row->tid, wait) == ROW_LOCKED;

@@ -32,7 +32,6 @@ typedef struct StockRow
 	bool		backorder_unlimited;
 	bool		retired;		/* takes no new holds */
 	int64		version;
-	bool		ours;			/* this transaction had it locked already */
 	bool		changed;		/* stock_write() has something to write */
 } StockRow;
 

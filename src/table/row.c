@@ -29,6 +29,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -138,25 +139,36 @@ row_find_committed(Call *call, OpenTable *table, IndexId index,
 bool
 row_is_ours(TupleTableSlot *slot)
 {
+	BufferHeapTupleTableSlot *stored = (BufferHeapTupleTableSlot *) slot;
 	HeapTupleHeader header;
+	uint16		infomask;
+	TransactionId xmin;
+	TransactionId xmax;
 	MultiXactMember *members;
 	int			count;
 	bool		ours = false;
 
 	if (!TTS_IS_BUFFERTUPLE(slot))
 		return false;
-	header = ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data;
-	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)))
+
+	/* others change xmax and its meaning together, under the buffer's lock */
+	LockBuffer(stored->buffer, BUFFER_LOCK_SHARE);
+	header = stored->base.tuple->t_data;
+	infomask = header->t_infomask;
+	xmin = HeapTupleHeaderGetXmin(header);
+	xmax = HeapTupleHeaderGetRawXmax(header);
+	LockBuffer(stored->buffer, BUFFER_LOCK_UNLOCK);
+
+	if (TransactionIdIsCurrentTransactionId(xmin))
 		return true;
-	if (header->t_infomask & HEAP_XMAX_INVALID)
+	if (infomask & HEAP_XMAX_INVALID)
 		return false;
-	if (!(header->t_infomask & HEAP_XMAX_IS_MULTI))
-		return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header));
+	if (!(infomask & HEAP_XMAX_IS_MULTI))
+		return TransactionIdIsCurrentTransactionId(xmax);
 
 	/* somebody's foreign key shares the row */
-	count = GetMultiXactIdMembers(HeapTupleHeaderGetRawXmax(header), &members,
-								  false,
-								  HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask));
+	count = GetMultiXactIdMembers(xmax, &members, false,
+								  HEAP_XMAX_IS_LOCKED_ONLY(infomask));
 	for (int i = 0; i < count && !ours; i++)
 		ours = members[i].status > MultiXactStatusForShare &&
 			TransactionIdIsCurrentTransactionId(members[i].xid);

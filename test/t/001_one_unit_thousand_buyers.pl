@@ -88,6 +88,29 @@ foreach my $case ([ 'one', 1 ], [ 'hundred', 100 ])
 		"$units|$units|0", "$sku: all of the stock is held, and no more");
 }
 
+# Refusing costs nothing: no transaction id, no row lock, no WAL.  The first
+# round is there to tidy the pages up.
+my $refuse = q{
+	SELECT pg_current_wal_insert_lsn() AS before \gset
+	SELECT count((inv_try_reserve('one')).available)
+	  FROM generate_series(1, 1000);
+	SELECT pg_current_wal_insert_lsn() - :'before' AS wal};
+$node->safe_psql('postgres', $refuse);
+like($node->safe_psql('postgres', $refuse), qr/^1000\n0$/,
+	'1000 refusals write no WAL');
+value_is($node, q{
+	BEGIN;
+	SELECT count((inv_try_reserve('one')).available);
+	SELECT pg_current_xact_id_if_assigned() IS NULL},
+	"1\nt", 'nor do they take a transaction id');
+my $seller = $node->background_psql('postgres');
+$seller->query_safe('BEGIN');
+$seller->query_safe('SELECT item_id FROM inv_stock FOR UPDATE');
+value_is($node,
+	"SET lock_timeout = 100; SELECT available FROM inv_try_reserve('one')",
+	0, 'nor do they wait for a stock row');
+$seller->quit;
+
 # Exactly one ledger entry for each hold that there is.
 value_is($node,
 	"SELECT count(*), sum(delta_reserved) FROM inv_ledger"

@@ -103,12 +103,18 @@ my ($status, $stdout) = pgbench($node,
 		q{\set sku random(1, 30)
 		INSERT INTO told (act, outcome, units)
 			SELECT 'receive', sku, 20
-			  FROM inv_receive('S' || lpad(:sku::text, 2, '0'), 20);} => 5
+			  FROM inv_receive('S' || lpad(:sku::text, 2, '0'), 20);} => 5,
+		q{INSERT INTO told (act, outcome, units)
+			SELECT 'check', coalesce(max(violation), 'right'), count(*)
+			  FROM inv_check();} => 1
 	});
 
 is($status, 0, 'no client met an error that it did not expect');
 only_errors_are($node, 0, {}, 'no deadlock and no other error in the log');
 books_are_right($node, 'inv_check() finds nothing after the load');
+value_is($node,
+	"SELECT DISTINCT outcome, units FROM told WHERE act = 'check'",
+	'right|0', 'nor did it at any moment of it');
 
 # The load was what it was meant to be.
 foreach my $happened (

@@ -7,7 +7,9 @@ use InventoryTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $shop = inventory_node('shop', init => { allows_streaming => 'logical' });
+my $shop = inventory_node('shop',
+	init => { allows_streaming => 'logical' },
+	conf => "deadlock_timeout = 50ms\n");
 my $mirror = inventory_node('mirror', init => { allows_streaming => 'logical' });
 
 my $tables = q{
