@@ -195,6 +195,9 @@ COMMIT;
 CREATE TABLE public.basket (id int, hold uuid DEFAULT (inv.inv_reserve('A')).reservation_id);
 INSERT INTO public.basket (id) VALUES (1) RETURNING hold IS NOT NULL AS held;
 UPDATE public.basket SET id = 2 RETURNING (inv.inv_cancel(hold)).status;
+-- a call sees what its own statement has written by hand
+INSERT INTO inv.inv_item (sku, unit_price) VALUES ('BY HAND', 5)
+RETURNING (inv.inv_receive(sku, 5)).on_hand, (inv.inv_reserve(sku, 2)).available;
 
 DROP TABLE public.basket, public.web_order;
 DROP PROCEDURE public.sell;

@@ -238,6 +238,35 @@ ALTER TABLE inv.inv_reservation DROP COLUMN channel, DROP COLUMN worth;
 SELECT status FROM inv.inv_reserve('B', 2, reference => 'Web-2');
 DROP INDEX inv.by_reference, inv.one_hold_a_reference;
 
+-- nor is what they call looked up by the caller's search_path, whichever of
+-- them there is
+CREATE FUNCTION public.path_seen() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN current_setting('search_path');
+END
+$$;
+CREATE FUNCTION public.pinned(value text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF public.path_seen() <> 'pg_catalog, inv, pg_temp' THEN
+        RAISE EXCEPTION 'search_path is %', public.path_seen();
+    END IF;
+    RETURN true;
+END
+$$;
+SET search_path = pg_temp, public;
+ALTER TABLE inv.inv_reservation ADD COLUMN path text DEFAULT public.path_seen();
+SELECT reservation_id AS hold FROM inv.inv_reserve('B') \gset
+SELECT path FROM inv.inv_reservation WHERE reservation_id = :'hold';
+ALTER TABLE inv.inv_reservation DROP COLUMN path;
+ALTER TABLE inv.inv_ledger ADD CONSTRAINT pinned CHECK (public.pinned(operation)) NOT VALID;
+SELECT outcome($$SELECT inv.inv_reserve('B')$$);
+ALTER TABLE inv.inv_ledger DROP CONSTRAINT pinned;
+CREATE INDEX pinned ON inv.inv_idempotency (public.pinned(key)) WHERE key = 'an index';
+SELECT outcome($$SELECT inv.inv_reserve('B', key => 'an index')$$);
+DROP INDEX inv.pinned;
+RESET search_path;
+DROP FUNCTION public.pinned, public.path_seen;
+
 -- foreign keys of the shop's own tables
 CREATE TABLE public.shipment (order_id uuid PRIMARY KEY REFERENCES inv.inv_order);
 SELECT order_id FROM inv.inv_confirm((inv.inv_reserve('B')).reservation_id) \gset
