@@ -262,7 +262,10 @@ result_row(Call *call, FunctionCallInfo fcinfo, const Datum *values,
 		TupleDesc	found;
 
 		if (get_call_result_type(fcinfo, NULL, &found) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "result type of %s is not a row type", call->name);
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("%s is not declared to return a row type",
+							call->name)));
 		MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 		tupdesc = BlessTupleDesc(CreateTupleDescCopy(found));
 		fcinfo->flinfo->fn_extra = tupdesc;

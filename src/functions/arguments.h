@@ -11,13 +11,11 @@
 #include "utils/timestamp.h"
 
 #include "catalog/compat.h"
+#include "records/stock.h"
 #include "table/call.h"
 
 /* Longest SKU, key, customer, reference and location, in bytes. */
 #define MAX_NAME_BYTES 255
-
-/* Largest quantity: what a double, and with it JSON, can carry exactly. */
-#define MAX_QUANTITY INT64CONST(9007199254740992)
 
 extern char *argument_name(FunctionCallInfo fcinfo, int number,
 						   const char *argument);

@@ -20,6 +20,7 @@
 
 #include "errors.h"
 #include "functions/arguments.h"
+#include "records/order.h"
 #include "records/reservation.h"
 #include "table/sql.h"
 
@@ -137,11 +138,7 @@ inv_order_status(PG_FUNCTION_ARGS)
 
 	sql_begin(call);
 	if (sql_run(call, &read_order, &id, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INV_ORDER_UNKNOWN),
-				 errmsg("order not found"),
-				 errdetail("There is no order %s that this call may see.",
-						   uuid_text(DatumGetUUIDP(id)))));
+		order_report_unknown(DatumGetUUIDP(id));
 	result = result_of_statement(call, fcinfo, COLUMNS_OF_ORDER_STATE);
 	sql_end(call);
 	call_end(call);

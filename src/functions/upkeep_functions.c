@@ -30,7 +30,6 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -306,8 +305,7 @@ maintain_keys(int64 batch)
  * transaction block.
  *
  * Each batch begins and ends its own call, so that no table, snapshot or
- * setting is held over a commit; what is allocated here lives in the memory
- * of the SPI connection, which outlasts the transactions.
+ * setting is held over a commit.
  */
 Datum
 inv_maintain(PG_FUNCTION_ARGS)
@@ -321,21 +319,13 @@ inv_maintain(PG_FUNCTION_ARGS)
 				 errmsg("inv_maintain() cannot run inside a transaction block"),
 				 errhint("It commits after each batch. Inside a transaction, use inv_expire() and inv_purge().")));
 
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect_ext failed");
+	sql_begin_procedure();
 	while (maintain_holds(batch) >= batch)
-	{
-		SPI_commit();
-		CHECK_FOR_INTERRUPTS();
-	}
-	SPI_commit();
+		sql_commit();
+	sql_commit();
 	while (maintain_keys(batch) >= batch)
-	{
-		SPI_commit();
-		CHECK_FOR_INTERRUPTS();
-	}
-	SPI_commit();
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+		sql_commit();
+	sql_commit();
+	sql_end_procedure();
 	PG_RETURN_VOID();
 }

@@ -186,9 +186,7 @@ replay(Call *call, OpenTable *table, KeyedCall *keyed)
 	if (IsolationUsesXactSnapshot() &&
 		!table_tuple_satisfies_snapshot(table->relation, table->found,
 										GetActiveSnapshot()))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent update")));
+		row_report_conflict();
 
 	value = row_get(table->found, IDEMPOTENCY_REQUEST, &isnull);
 	first = DatumGetJsonbPCopy(value);

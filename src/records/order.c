@@ -148,6 +148,17 @@ order_find_of_reservation(Call *call, const pg_uuid_t *reservation_id,
 	return find_order(call, INDEX_ORDER_RESERVATION, reservation_id, order);
 }
 
+/* IV011. */
+void
+order_report_unknown(const pg_uuid_t *order_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INV_ORDER_UNKNOWN),
+			 errmsg("order not found"),
+			 errdetail("There is no order %s that this call may see.",
+					   uuid_text(order_id))));
+}
+
 /*
  * Lock an order and its reservation, and read both as they are now.  Raises
  * IV011 if there is no such order, 40001.
@@ -162,11 +173,7 @@ order_lock(Call *call, const pg_uuid_t *order_id, Order *order,
 		reservation_lock(call, &order->reservation_id, ROW_WAIT,
 						 reservation) != ROW_LOCKED ||
 		row_lock(call, table, &order->tid, ROW_WAIT) != ROW_LOCKED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INV_ORDER_UNKNOWN),
-				 errmsg("order not found"),
-				 errdetail("There is no order %s that this call may see.",
-						   uuid_text(order_id))));
+		order_report_unknown(order_id);
 	read_order(order, table->found);
 }
 
@@ -242,7 +249,10 @@ order_touch(Call *call, Order *order, TimestampTz now)
 	end_change(call, begin_change(call, order, now), order);
 }
 
-/* The row of an order as it is after the call, for returning it. */
+/*
+ * The row of an order as it is after the call, for returning it.  Raises IV011
+ * if a trigger of the shop's has deleted it meanwhile.
+ */
 Datum
 order_result(Call *call, const pg_uuid_t *order_id)
 {
@@ -253,7 +263,7 @@ order_result(Call *call, const pg_uuid_t *order_id)
 
 	call_next_command(call);
 	if (!order_find(call, order_id, &order))
-		elog(ERROR, "order is gone");
+		order_report_unknown(order_id);
 	old_context = MemoryContextSwitchTo(call->caller_context);
 	result = ExecFetchSlotHeapTupleDatum(table->found);
 	MemoryContextSwitchTo(old_context);

@@ -49,6 +49,7 @@ extern bool order_find_of_reservation(Call *call,
 									  Order *order);
 extern void order_lock(Call *call, const pg_uuid_t *order_id, Order *order,
 					   Reservation *reservation);
+pg_noreturn extern void order_report_unknown(const pg_uuid_t *order_id);
 extern void order_insert(Call *call, const Order *order,
 						 const ReservationLine *first_line, TimestampTz now);
 extern void order_set_status(Call *call, Order *order, OrderStatus status,

@@ -12,8 +12,11 @@
 #include "records/ledger.h"
 #include "table/call.h"
 
+/* Largest quantity: what a double, and with it JSON, can carry exactly. */
+#define MAX_QUANTITY INT64CONST(9007199254740992)
+
 /* What `available` is when backorders are unlimited. */
-#define UNLIMITED_UNITS INT64CONST(9007199254740992)
+#define UNLIMITED_UNITS MAX_QUANTITY
 
 typedef struct StockKey
 {

@@ -23,7 +23,7 @@
  */
 static bool
 collect_reservation(Call *call, const pg_uuid_t *id, TimestampTz now,
-					DeadLines *dead)
+					LineList *dead)
 {
 	Reservation reservation;
 	bool		found = false;
@@ -37,7 +37,7 @@ collect_reservation(Call *call, const pg_uuid_t *id, TimestampTz now,
 		if (line->status != RESERVATION_ACTIVE ||
 			line_lock_dead(call, line, now) != ROW_LOCKED)
 			continue;
-		dead_lines_add(dead, line);
+		line_list_add(dead, line);
 		found = true;
 	}
 	return found;
@@ -51,7 +51,7 @@ int64
 expire_dead_holds(Call *call, int64 max_count)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	DeadLines	dead = {0};
+	LineList	dead = {0};
 	StockSet	stock = {0};
 	RowWalk		walk;
 	MemoryContext scratch;

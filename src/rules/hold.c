@@ -17,6 +17,7 @@
 #include "records/item.h"
 #include "records/route.h"
 #include "rules/hold.h"
+#include "rules/reclaim.h"
 #include "rules/reserve.h"
 #include "settings.h"
 
@@ -177,25 +178,18 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
  * cancelled or expired.  The reservation and its stock rows, which are in the
  * set, are locked.  stock_write() must follow.
  */
-void
-hold_give_back(Call *call, Reservation *reservation, StockSet *stock,
-			   ReservationStatus status, const char *reason, TimestampTz now)
+static void
+give_back(Call *call, Reservation *reservation, StockSet *stock,
+		  ReservationStatus status, TimestampTz now)
 {
-	Posting		posting = {
-		status == RESERVATION_EXPIRED ? "expire" : "cancel",
-		&reservation->id, NULL, reason
-	};
-
 	for (int i = 0; i < reservation->count; i++)
 	{
 		ReservationLine *line = &reservation->lines[i];
 
-		if (line->status != RESERVATION_ACTIVE)
-			continue;
-		line_close(call, line, status, now);
-		if (line->quantity > 0)
-			stock_post(call, stock_require(stock, line->stock), 0,
-					   -line->quantity, &posting);
+		if (line->status == RESERVATION_ACTIVE)
+			line_give_back(call, line, line->quantity > 0
+						   ? stock_require(stock, line->stock) : NULL,
+						   status, NULL, now);
 	}
 }
 
@@ -243,7 +237,7 @@ cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 			 change->status != RESERVATION_EXPIRED)
 		check_alive(&reservation, now, "cancel");
 
-	hold_give_back(call, &reservation, &stock, change->status, NULL, now);
+	give_back(call, &reservation, &stock, change->status, now);
 	stock_write(call, &stock);
 }
 
@@ -307,7 +301,7 @@ release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	if (quantity == held_in_all)
 	{
 		change->status = RESERVATION_CANCELLED;
-		hold_give_back(call, &reservation, &stock, change->status, NULL, now);
+		give_back(call, &reservation, &stock, change->status, now);
 	}
 	else
 	{

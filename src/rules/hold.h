@@ -27,9 +27,4 @@ extern void release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 extern TimestampTz extend_hold(Call *call, KeyedCall *keyed,
 							   const pg_uuid_t *id, int64 ttl);
 
-/* Also for the shop's side: see stock_take.c. */
-extern void hold_give_back(Call *call, Reservation *reservation,
-						   StockSet *stock, ReservationStatus status,
-						   const char *reason, TimestampTz now);
-
 #endif							/* INVENTORY_HOLD_H */

@@ -36,11 +36,7 @@ require_order(Call *call, const pg_uuid_t *order_id)
 	Order		order;
 
 	if (!order_find(call, order_id, &order))
-		ereport(ERROR,
-				(errcode(ERRCODE_INV_ORDER_UNKNOWN),
-				 errmsg("order not found"),
-				 errdetail("There is no order %s that this call may see.",
-						   uuid_text(order_id))));
+		order_report_unknown(order_id);
 }
 
 /*

@@ -20,7 +20,7 @@
 
 /* Add a line to a list. */
 void
-dead_lines_add(DeadLines *dead, const ReservationLine *line)
+line_list_add(LineList *dead, const ReservationLine *line)
 {
 	ReservationLine *added;
 
@@ -49,7 +49,7 @@ dead_lines_add(DeadLines *dead, const ReservationLine *line)
  */
 int64
 reclaim_collect(Call *call, const StockRow *row, int64 wanted,
-				TimestampTz now, DeadLines *dead)
+				TimestampTz now, LineList *dead)
 {
 	RowWalk		walk;
 	int64		found = 0;
@@ -63,7 +63,7 @@ reclaim_collect(Call *call, const StockRow *row, int64 wanted,
 		if (line.quantity == 0 ||
 			line_lock_dead(call, &line, now) != ROW_LOCKED)
 			continue;
-		dead_lines_add(dead, &line);
+		line_list_add(dead, &line);
 		found += line.quantity;
 	}
 	row_walk_end(&walk);
@@ -71,11 +71,30 @@ reclaim_collect(Call *call, const StockRow *row, int64 wanted,
 }
 
 /*
+ * Close an active line as cancelled or expired and give its units back to its
+ * stock row, which the caller has locked as he has the reservation; a line
+ * that holds none needs no row.  stock_write() must follow.
+ */
+void
+line_give_back(Call *call, ReservationLine *line, StockRow *row,
+			   ReservationStatus status, const char *reason, TimestampTz now)
+{
+	Posting		posting = {
+		status == RESERVATION_EXPIRED ? "expire" : "cancel",
+		&line->reservation_id, NULL, reason
+	};
+
+	line_close(call, line, status, now);
+	if (line->quantity > 0)
+		stock_post(call, row, 0, -line->quantity, &posting);
+}
+
+/*
  * Expire the lines of the list and give their units back to their stock rows,
  * which are in the set and locked.  stock_write() must follow.
  */
 void
-reclaim_free(Call *call, StockSet *set, DeadLines *dead, TimestampTz now)
+reclaim_free(Call *call, StockSet *set, LineList *dead, TimestampTz now)
 {
 	MemoryContext scratch;
 
@@ -86,13 +105,11 @@ reclaim_free(Call *call, StockSet *set, DeadLines *dead, TimestampTz now)
 	for (int i = 0; i < dead->count; i++)
 	{
 		ReservationLine *line = &dead->lines[i];
-		Posting		posting = {"expire", &line->reservation_id, NULL, NULL};
 		MemoryContext old_context = MemoryContextSwitchTo(scratch);
 
-		line_close(call, line, RESERVATION_EXPIRED, now);
-		if (line->quantity > 0)
-			stock_post(call, stock_require(set, line->stock), 0,
-					   -line->quantity, &posting);
+		line_give_back(call, line,
+					   line->quantity > 0 ? stock_require(set, line->stock) : NULL,
+					   RESERVATION_EXPIRED, NULL, now);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(scratch);
 	}

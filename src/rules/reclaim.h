@@ -1,6 +1,6 @@
 /*
  * reclaim.h
- *		Freeing dead holds that sit on locked stock.
+ *		Freeing dead holds that sit on locked stock; giving lines back.
  */
 #ifndef INVENTORY_RECLAIM_H
 #define INVENTORY_RECLAIM_H
@@ -13,18 +13,21 @@
  * Lines that the caller has locked, to be freed or left alone.  What a line
  * points to (its price, its customer) is not kept.
  */
-typedef struct DeadLines
+typedef struct LineList
 {
 	MemoryContext context;		/* where the list is kept; NULL: the current */
 	int			count;
 	int			capacity;
 	ReservationLine *lines;
-} DeadLines;
+} LineList;
 
 extern int64 reclaim_collect(Call *call, const StockRow *row, int64 wanted,
-							 TimestampTz now, DeadLines *dead);
-extern void reclaim_free(Call *call, StockSet *set, DeadLines *dead,
+							 TimestampTz now, LineList *dead);
+extern void reclaim_free(Call *call, StockSet *set, LineList *dead,
 						 TimestampTz now);
-extern void dead_lines_add(DeadLines *dead, const ReservationLine *line);
+extern void line_give_back(Call *call, ReservationLine *line, StockRow *row,
+						   ReservationStatus status, const char *reason,
+						   TimestampTz now);
+extern void line_list_add(LineList *dead, const ReservationLine *line);
 
 #endif							/* INVENTORY_RECLAIM_H */

@@ -94,13 +94,13 @@ want_lines(Reserving *reserving)
 		if (strcmp(request->skus[places[i]], request->skus[places[first]]) != 0)
 			first = i;
 		sums[places[first]] += request->quantities[places[i]];
-		if (sums[places[first]] > UNLIMITED_UNITS)
+		if (sums[places[first]] > MAX_QUANTITY)
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("total quantity of SKU \"%s\" is out of range",
 							request->skus[places[first]]),
 					 errdetail("At most " INT64_FORMAT " is allowed.",
-							   UNLIMITED_UNITS)));
+							   MAX_QUANTITY)));
 	}
 
 	reserving->lines = palloc0(request->count * sizeof(WantedLine));
@@ -305,7 +305,7 @@ look(Reserving *reserving, ReserveResult *result)
  * free for it are in "dead".
  */
 static bool
-decide(Reserving *reserving, TimestampTz now, DeadLines *dead,
+decide(Reserving *reserving, TimestampTz now, LineList *dead,
 	   ReserveResult *result)
 {
 	bool		seen_now = false;
@@ -408,7 +408,7 @@ void
 reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 {
 	Reserving	reserving = {0};
-	DeadLines	dead = {0};
+	LineList	dead = {0};
 	TimestampTz now;
 
 	reserving.call = call;

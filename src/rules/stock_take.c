@@ -19,7 +19,6 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
-#include "rules/hold.h"
 #include "rules/reclaim.h"
 #include "rules/reserve.h"
 #include "rules/stock_take.h"
@@ -83,7 +82,7 @@ lock_stock(Call *call, StockSet *stock, int64 item_id, int32 location_id)
 static void
 reclaim_for_removal(Call *call, StockSet *stock, int64 wanted, TimestampTz now)
 {
-	DeadLines	dead = {0};
+	LineList	dead = {0};
 	int64		units = removable_in_all(stock);
 
 	/* holds may have been made, and have died, while we waited for the rows */
@@ -96,7 +95,7 @@ reclaim_for_removal(Call *call, StockSet *stock, int64 wanted, TimestampTz now)
 
 /* The active lines on the rows of a set. */
 static void
-list_holds(Call *call, const StockSet *stock, DeadLines *held)
+list_holds(Call *call, const StockSet *stock, LineList *held)
 {
 	for (int i = 0; i < stock->count; i++)
 	{
@@ -109,7 +108,7 @@ list_holds(Call *call, const StockSet *stock, DeadLines *held)
 
 			line_read(&line, walk.slot);
 			if (line.quantity > 0)
-				dead_lines_add(held, &line);
+				line_list_add(held, &line);
 		}
 		row_walk_end(&walk);
 	}
@@ -132,7 +131,7 @@ static void
 report_below_held(Call *call, const CatalogueItem *item, StockSet *stock,
 				  int64 wanted)
 {
-	DeadLines	held = {0};
+	LineList	held = {0};
 	StringInfoData detail;
 
 	call_next_command(call);
@@ -200,17 +199,13 @@ cancel_by_force(Call *call, StockSet *stock, StockSet *others,
 {
 	Reservation reservation;
 	ReservationStatus status = RESERVATION_CANCELLED;
-	Posting		posting = {"cancel", id, NULL, reason};
 
 	if (reservation_lock(call, id, ROW_SKIP_BUSY, &reservation) != ROW_LOCKED ||
 		!try_lock_others(call, &reservation, stock, others))
 		return;
+	/* one expired line makes it expired for ever */
 	if (reservation_status(&reservation, now) == RESERVATION_EXPIRED)
-	{
-		/* one expired line makes it expired for ever */
 		status = RESERVATION_EXPIRED;
-		posting.operation = "expire";
-	}
 
 	for (int i = 0; i < reservation.count; i++)
 	{
@@ -219,10 +214,9 @@ cancel_by_force(Call *call, StockSet *stock, StockSet *others,
 
 		if (line->status != RESERVATION_ACTIVE)
 			continue;
-		line_close(call, line, status, now);
-		if (line->quantity > 0)
-			stock_post(call, row ? row : stock_require(others, line->stock),
-					   0, -line->quantity, &posting);
+		if (row == NULL && line->quantity > 0)
+			row = stock_require(others, line->stock);
+		line_give_back(call, line, row, status, reason, now);
 	}
 }
 
@@ -231,7 +225,7 @@ static void
 force_holds(Call *call, StockSet *stock, int64 wanted, const char *reason,
 			TimestampTz now)
 {
-	DeadLines	held = {0};
+	LineList	held = {0};
 	StockSet	others = {0};
 
 	call_next_command(call);
@@ -264,12 +258,12 @@ post_delta(Call *call, const CatalogueItem *item, StockSet *stock, int64 delta,
 	int64		on_hand;
 
 	if (pg_add_s64_overflow(on_hand_in_all(stock), delta, &on_hand) ||
-		on_hand > UNLIMITED_UNITS || on_hand < -UNLIMITED_UNITS)
+		on_hand > MAX_QUANTITY || on_hand < -MAX_QUANTITY)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("stock of SKU \"%s\" would be out of range", item->sku),
 				 errdetail("At most " INT64_FORMAT " units can be on hand.",
-						   UNLIMITED_UNITS)));
+						   MAX_QUANTITY)));
 
 	if (delta < 0 && removable_in_all(stock) < -delta)
 	{

@@ -11,6 +11,7 @@
 #include "access/skey.h"
 #include "storage/itemptr.h"
 
+#include "catalog/compat.h"
 #include "table/call.h"
 
 typedef enum RowWait
@@ -46,7 +47,16 @@ extern bool row_find_committed(Call *call, OpenTable *table, IndexId index,
 extern bool row_is_ours(TupleTableSlot *slot);
 extern RowLock row_lock(Call *call, OpenTable *table, ItemPointer tid,
 						RowWait wait);
+pg_noreturn extern void row_report_conflict(void);
+pg_noreturn extern void row_report_modified(OpenTable *table);
 
+extern Datum row_get(TupleTableSlot *slot, int column, bool *isnull);
+extern int64 row_get_int64(TupleTableSlot *slot, int column);
+extern int32 row_get_int32(TupleTableSlot *slot, int column);
+extern bool row_get_bool(TupleTableSlot *slot, int column);
+extern char *row_get_text(TupleTableSlot *slot, int column);
+
+/* row_write.c */
 extern void row_begin_insert(Call *call, OpenTable *table);
 extern void row_begin_update(Call *call, OpenTable *table, ItemPointer tid);
 extern void row_set(OpenTable *table, int column, Datum value);
@@ -55,11 +65,5 @@ extern void row_set_null(OpenTable *table, int column);
 extern void row_insert(Call *call, OpenTable *table);
 extern void row_update(Call *call, OpenTable *table);
 extern void row_delete(Call *call, OpenTable *table, ItemPointer tid);
-
-extern Datum row_get(TupleTableSlot *slot, int column, bool *isnull);
-extern int64 row_get_int64(TupleTableSlot *slot, int column);
-extern int32 row_get_int32(TupleTableSlot *slot, int column);
-extern bool row_get_bool(TupleTableSlot *slot, int column);
-extern char *row_get_text(TupleTableSlot *slot, int column);
 
 #endif							/* INVENTORY_ROW_H */

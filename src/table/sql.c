@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "miscadmin.h"
 
 #include "table/sql.h"
 
@@ -64,10 +65,43 @@ sql_value(int row, int column, bool *isnull)
 						 column, isnull);
 }
 
+/* Disconnect from SPI, which fails only if we are not connected. */
+static void
+disconnect(void)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
 /* Disconnect from SPI. */
 void
 sql_end(Call *call)
 {
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
+	disconnect();
+}
+
+/*
+ * For a procedure, around its calls: it may commit between them.  What is
+ * allocated outside a call lives until sql_end_procedure().  The caller has
+ * made sure that it does not run inside a transaction block.
+ */
+void
+sql_begin_procedure(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect_ext failed");
+}
+
+/* Commit and go on in a new transaction.  No call may be open. */
+void
+sql_commit(void)
+{
+	SPI_commit();
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+sql_end_procedure(void)
+{
+	disconnect();
 }

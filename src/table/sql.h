@@ -38,4 +38,8 @@ extern uint64 sql_run(Call *call, SqlStatement *statement, Datum *values,
 extern Datum sql_value(int row, int column, bool *isnull);
 extern void sql_end(Call *call);
 
+extern void sql_begin_procedure(void);
+extern void sql_commit(void);
+extern void sql_end_procedure(void);
+
 #endif							/* INVENTORY_SQL_H */
