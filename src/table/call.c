@@ -53,7 +53,6 @@ call_begin(const char *name, CallKind kind)
 	MemoryContext context;
 	MemoryContext old_context;
 	Call	   *call;
-	Relation	stock;
 
 	if (kind == CALL_WRITES)
 	{
@@ -73,15 +72,11 @@ call_begin(const char *name, CallKind kind)
 	call->guc_level = -1;
 	MemoryContextSwitchTo(old_context);
 
-	stock = catalog_open_table(TABLE_STOCK,
-							   kind == CALL_WRITES ? RowExclusiveLock
-							   : AccessShareLock);
 	call->caller = GetUserId();
 	GetUserIdAndSecContext(&call->saved_user, &call->saved_security);
-	SetUserIdAndSecContext(stock->rd_rel->relowner,
+	SetUserIdAndSecContext(call_open(call, TABLE_STOCK)->relation->rd_rel->relowner,
 						   call->saved_security | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
-	table_close(stock, NoLock);
 
 	if (kind == CALL_WRITES)
 	{
@@ -107,12 +102,7 @@ void
 call_end(Call *call)
 {
 	if (call->kind == CALL_WRITES)
-	{
-		/* AfterTriggerEndQuery wants a state even where nothing was opened */
-		if (call->estate == NULL)
-			call->estate = CreateExecutorState();
 		AfterTriggerEndQuery(call->estate);
-	}
 
 	for (int i = 0; i < NUM_TABLES; i++)
 	{
