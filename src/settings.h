@@ -5,7 +5,7 @@
 #ifndef INVENTORY_SETTINGS_H
 #define INVENTORY_SETTINGS_H
 
-/* The most holds that one sweep takes on: it needs some 2 kB for each. */
+/* The most holds that one sweep takes on: bounds its memory and its locks. */
 #define MAX_EXPIRE_BATCH 100000
 
 extern int	setting_default_ttl;	/* seconds */
