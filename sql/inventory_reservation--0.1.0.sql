@@ -121,9 +121,9 @@ CREATE TABLE inv_reservation (
 CREATE INDEX inv_reservation_expiry ON inv_reservation (expires_at)
 	WHERE status = 'active';
 
-/* lazy reclaim: the dead lines that sit on one stock row */
+/* lazy reclaim: the dead lines of a SKU, on one of its stripes or on any */
 CREATE INDEX inv_reservation_held
-	ON inv_reservation (item_id, location_id, stripe, expires_at)
+	ON inv_reservation (item_id, location_id, expires_at, stripe)
 	WHERE status = 'active';
 
 /* the purge: what closed without an order, oldest first */
@@ -238,13 +238,13 @@ COMMENT ON COLUMN inv_location.created_at IS 'When the location was added.';
 COMMENT ON TABLE inv_stock IS 'Units of an item at a location. available = on_hand - reserved - min_available. Change it through the functions: a hand-written UPDATE is not in the ledger, and inv_check() will say so.';
 COMMENT ON COLUMN inv_stock.item_id IS 'The item.';
 COMMENT ON COLUMN inv_stock.location_id IS 'The location.';
-COMMENT ON COLUMN inv_stock.stripe IS 'Part of the stock of an item at a location, 0 when it is in one piece; the sum over stripes is the truth.';
+COMMENT ON COLUMN inv_stock.stripe IS 'Part of the stock of an item at a location, 0 when it is in one piece; the sum over stripes is the truth. The number, below 4096, is the stripe''s place on a ring, see inv_set_stripes().';
 COMMENT ON COLUMN inv_stock.on_hand IS 'Units not sold, held ones included.';
 COMMENT ON COLUMN inv_stock.reserved IS 'Units under active holds, dead ones included until they are swept or reclaimed.';
 COMMENT ON COLUMN inv_stock.min_available IS 'Above 0: safety stock, which is never promised. Below 0: how many units may be backordered.';
 COMMENT ON COLUMN inv_stock.backorder_unlimited IS 'True: holds are never refused for lack of stock.';
 COMMENT ON COLUMN inv_stock.retired IS 'True: the stripe takes no new holds and goes when its last hold does.';
-COMMENT ON COLUMN inv_stock.version IS 'Counts the shop''s own changes (receive, adjust, stock-take), not the buyers''.';
+COMMENT ON COLUMN inv_stock.version IS 'Counts the shop''s own changes (receive, adjust, stock-take), not the buyers''; in stripe 0, and 0 in others.';
 COMMENT ON COLUMN inv_stock.updated_at IS 'Last change by anybody.';
 
 COMMENT ON TABLE inv_reservation IS 'Holds, one row a line. The row of line 1 is the lock of the whole reservation. A line whose status is active and whose expires_at has passed is dead, swept or not.';
@@ -291,7 +291,7 @@ COMMENT ON TABLE inv_ledger IS 'Every change of stock, append-only: the audit tr
 COMMENT ON COLUMN inv_ledger.entry_id IS 'Key; ascending, with gaps.';
 COMMENT ON COLUMN inv_ledger.at IS 'When the change was made, by the server''s clock.';
 COMMENT ON COLUMN inv_ledger.xid IS 'The transaction that made it.';
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return or opening_balance.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return, restripe (units moved between stripes of a SKU) or opening_balance.';
 COMMENT ON COLUMN inv_ledger.item_id IS 'The item.';
 COMMENT ON COLUMN inv_ledger.location_id IS 'The location.';
 COMMENT ON COLUMN inv_ledger.stripe IS 'The stripe.';
@@ -658,7 +658,7 @@ CREATE FUNCTION inv_set_stripes(
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_set_stripes';
-COMMENT ON FUNCTION inv_set_stripes IS 'Number of stock rows a SKU is spread over. This version knows 1 only; others raise 0A000.';
+COMMENT ON FUNCTION inv_set_stripes IS 'Spreads a SKU''s stock at a location over 1 to 256 rows, evenly, while it is in use, so that as many transactions can commit a sale of it at once; returns the number. One stripe serves strictly first come, first served.';
 
 CREATE FUNCTION inv_set_policy(
 	sku text, safety_stock bigint DEFAULT 0, backorder_limit bigint DEFAULT 0,
@@ -745,8 +745,7 @@ SELECT item.sku,
   FROM (SELECT item_id, location_id,
 			   sum(on_hand)::bigint AS on_hand,
 			   sum(reserved)::bigint AS reserved,
-			   coalesce(sum(on_hand - reserved - min_available)
-						FILTER (WHERE NOT retired), 0)::bigint AS spare,
+			   sum(on_hand - reserved - min_available)::bigint AS spare,
 			   bool_or(backorder_unlimited) AS backorder_unlimited
 		  FROM inv_stock
 		 GROUP BY item_id, location_id) AS stock
@@ -754,16 +753,11 @@ SELECT item.sku,
   JOIN inv_location AS location ON location.location_id = stock.location_id
  CROSS JOIN LATERAL
 	   (SELECT coalesce(sum(line.quantity), 0)::bigint AS units
-		  FROM inv_stock AS part
-		  JOIN inv_reservation AS line
-			ON line.item_id = part.item_id
-		   AND line.location_id = part.location_id
-		   AND line.stripe = part.stripe
+		  FROM inv_reservation AS line
+		 WHERE line.item_id = stock.item_id
+		   AND line.location_id = stock.location_id
 		   AND line.status = 'active'
-		   AND line.expires_at <= statement_timestamp()
-		 WHERE part.item_id = stock.item_id
-		   AND part.location_id = stock.location_id
-		   AND NOT part.retired) AS dead;
+		   AND line.expires_at <= statement_timestamp()) AS dead;
 COMMENT ON VIEW inv_availability IS 'Stock of each SKU at each location, in units. dead: under holds whose time is over, not swept yet, and free for the next buyer.';
 
 CREATE VIEW inv_reservation_lines AS

@@ -1,6 +1,7 @@
 /*
  * stock_functions.c
- *		inv_receive(), inv_adjust(), inv_set_stock(), inv_load_stock().
+ *		inv_receive(), inv_adjust(), inv_set_stock(), inv_set_stripes(),
+ *		inv_load_stock().
  */
 #include "postgres.h"
 
@@ -14,11 +15,13 @@
 #include "functions/arguments.h"
 #include "records/idempotency.h"
 #include "rules/stock_take.h"
+#include "rules/stripes.h"
 #include "table/sql.h"
 
 PG_FUNCTION_INFO_V1(inv_receive);
 PG_FUNCTION_INFO_V1(inv_adjust);
 PG_FUNCTION_INFO_V1(inv_set_stock);
+PG_FUNCTION_INFO_V1(inv_set_stripes);
 PG_FUNCTION_INFO_V1(inv_load_stock);
 
 /* The columns that inv_stock_level and inv_loaded_stock have in common. */
@@ -136,6 +139,37 @@ inv_set_stock(PG_FUNCTION_ARGS)
 	row = level_row(call, fcinfo, &level, false);
 	call_end(call);
 	return row;
+}
+
+/*
+ * inv_set_stripes(sku, stripes, location): returns "stripes".  Raises 22023
+ * and 22003 for a number that is out of range, IV004, IV010, 40001.
+ */
+Datum
+inv_set_stripes(PG_FUNCTION_ARGS)
+{
+	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *location = argument_optional_name(fcinfo, 2, "location");
+	int32		stripes;
+	Call	   *call;
+	CatalogueItem item;
+
+	if (PG_ARGISNULL(1))
+		report_null_argument("stripes");
+	stripes = PG_GETARG_INT32(1);
+	(void) check_quantity(stripes, "stripes");
+	if (stripes > MAX_STRIPES)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("stripes is out of range"),
+				 errdetail("It is %d; at most %d is allowed.", stripes,
+						   MAX_STRIPES)));
+
+	call = call_begin("inv_set_stripes()", CALL_WRITES);
+	item_require(call, sku, &item);
+	set_stripes(call, item.item_id, location_require(call, location), stripes);
+	call_end(call);
+	PG_RETURN_INT32(stripes);
 }
 
 /* A row of a bulk load; "place" is its place in the arrays. */

@@ -62,17 +62,21 @@ reservation_status_name(ReservationStatus status)
 static ReservationStatus
 read_status(TupleTableSlot *slot)
 {
-	char	   *name = row_get_text(slot, RESERVATION_STATUS);
+	bool		isnull;
+	Datum		value = row_get(slot, RESERVATION_STATUS, &isnull);
+	text	   *name = isnull ? NULL : DatumGetTextPP(value);
 
-	for (int i = 0; i < lengthof(status_names); i++)
+	for (int i = 0; i < lengthof(status_names) && name != NULL; i++)
 	{
-		if (name != NULL && strcmp(name, status_names[i]) == 0)
+		if (strlen(status_names[i]) == VARSIZE_ANY_EXHDR(name) &&
+			memcmp(status_names[i], VARDATA_ANY(name),
+				   VARSIZE_ANY_EXHDR(name)) == 0)
 			return (ReservationStatus) i;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("reservation line has an unknown status \"%s\"",
-					name == NULL ? "" : name)));
+					name == NULL ? "" : text_to_cstring(name))));
 }
 
 /* An id as SQL spells it. */
@@ -82,9 +86,12 @@ uuid_text(const pg_uuid_t *id)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
 }
 
-/* Read a line from a row; what it points to is copied. */
+/*
+ * Read what a line holds and for how long, and nothing that would have to be
+ * copied: for those who free it.
+ */
 void
-line_read(ReservationLine *line, TupleTableSlot *slot)
+line_read_units(ReservationLine *line, TupleTableSlot *slot)
 {
 	Datum		value;
 	bool		isnull;
@@ -98,15 +105,29 @@ line_read(ReservationLine *line, TupleTableSlot *slot)
 	line->stock.stripe = row_get_int32(slot, RESERVATION_STRIPE);
 	line->quantity = row_get_int64(slot, RESERVATION_QUANTITY);
 	line->returned = row_get_int64(slot, RESERVATION_RETURNED);
-	value = row_get(slot, RESERVATION_UNIT_PRICE, &isnull);
-	line->unit_price = NumericGetDatum(DatumGetNumericCopy(value));
-	line->currency = row_get_text(slot, RESERVATION_CURRENCY);
+	line->unit_price = (Datum) 0;
+	line->currency = NULL;
 	line->status = read_status(slot);
-	line->customer = row_get_text(slot, RESERVATION_CUSTOMER);
-	line->reference = row_get_text(slot, RESERVATION_REFERENCE);
+	line->customer = NULL;
+	line->reference = NULL;
 	line->expires_at = row_get_int64(slot, RESERVATION_EXPIRES_AT);
 	line->created_at = row_get_int64(slot, RESERVATION_CREATED_AT);
 	line->metadata = (Datum) 0;
+}
+
+/* Read a line from a row; what it points to is copied. */
+void
+line_read(ReservationLine *line, TupleTableSlot *slot)
+{
+	Datum		value;
+	bool		isnull;
+
+	line_read_units(line, slot);
+	value = row_get(slot, RESERVATION_UNIT_PRICE, &isnull);
+	line->unit_price = NumericGetDatum(DatumGetNumericCopy(value));
+	line->currency = row_get_text(slot, RESERVATION_CURRENCY);
+	line->customer = row_get_text(slot, RESERVATION_CUSTOMER);
+	line->reference = row_get_text(slot, RESERVATION_REFERENCE);
 }
 
 /* The lines of a reservation, as the call's snapshot sees them. */
@@ -361,18 +382,18 @@ held_lines_walk(RowWalk *walk, Call *call, const StockKey *stock,
 				Int64GetDatum(stock->item_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(stock->location_id));
-	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(stock->stripe));
-	ScanKeyInit(&keys[3], 4, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+	ScanKeyInit(&keys[2], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(dead_at));
+	ScanKeyInit(&keys[3], 4, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(stock->stripe));
 	row_walk_begin(walk, call, call_open(call, TABLE_RESERVATION),
 				   INDEX_RESERVATION_HELD, keys, 4);
 }
 
 /*
  * Take a dead line for freeing it, without waiting: first the reservation's
- * lock, then the line.  ROW_GONE: it is no longer dead, or freed already.
- * Raises 40001.
+ * lock, then the line, of which what it holds is read anew.  ROW_GONE: it is
+ * no longer dead, or freed already.  Raises 40001.
  */
 RowLock
 line_lock_dead(Call *call, ReservationLine *line, TimestampTz now)
@@ -395,23 +416,32 @@ line_lock_dead(Call *call, ReservationLine *line, TimestampTz now)
 	result = row_lock(call, table, &line->tid, ROW_SKIP_BUSY);
 	if (result != ROW_LOCKED)
 		return result;
-	line_read(line, table->found);
+	line_read_units(line, table->found);
 	if (line->status != RESERVATION_ACTIVE || line->expires_at > now)
 		return ROW_GONE;
 	return ROW_LOCKED;
 }
 
 /*
- * Units under dead holds on one stock row, as the call's snapshot sees them;
- * stops counting when there are "enough".
+ * Units of a SKU at a location under dead holds, as the call's snapshot sees
+ * them; stops counting when there are "enough".
  */
 int64
-dead_units(Call *call, const StockKey *stock, TimestampTz now, int64 enough)
+dead_units(Call *call, int64 item_id, int32 location_id, TimestampTz now,
+		   int64 enough)
 {
+	ScanKeyData keys[3];
 	RowWalk		walk;
 	int64		units = 0;
 
-	held_lines_walk(&walk, call, stock, now);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(location_id));
+	ScanKeyInit(&keys[2], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(now));
+	row_walk_begin(&walk, call, call_open(call, TABLE_RESERVATION),
+				   INDEX_RESERVATION_HELD, keys, 3);
 	while (units < enough && row_walk_next(&walk))
 		units += row_get_int64(walk.slot, RESERVATION_QUANTITY);
 	row_walk_end(&walk);

@@ -76,10 +76,11 @@ extern void dead_lines_walk(RowWalk *walk, Call *call, TimestampTz now);
 extern void held_lines_walk(RowWalk *walk, Call *call, const StockKey *stock,
 							TimestampTz dead_at);
 extern void line_read(ReservationLine *line, TupleTableSlot *slot);
+extern void line_read_units(ReservationLine *line, TupleTableSlot *slot);
 extern RowLock line_lock_dead(Call *call, ReservationLine *line,
 							  TimestampTz now);
-extern int64 dead_units(Call *call, const StockKey *stock, TimestampTz now,
-						int64 enough);
+extern int64 dead_units(Call *call, int64 item_id, int32 location_id,
+						TimestampTz now, int64 enough);
 
 extern char *uuid_text(const pg_uuid_t *id);
 

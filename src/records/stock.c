@@ -4,34 +4,45 @@
  *
  * Everybody who changes stock does it in the same three steps:
  *
- * 1. say which rows (stock_add_sku(), stock_add_key()) and lock them all with
- *    stock_lock(), which takes them in the order of their keys: two calls that
- *    want the same rows wait for one another, never in a circle;
+ * 1. lock the rows (see below), SKU by SKU in the order of their keys: two
+ *    calls that want the same rows wait for one another, never in a circle;
  * 2. decide on the numbers as they are *now*, under the locks, and post each
  *    change with stock_post(), which counts and writes the ledger entry;
  * 3. stock_write(): one update a row, however many changes it took.
  *
- * Whoever waits for a row waits in a queue of ours, a heavyweight lock on its
- * key that is held only until the row itself is locked.  PostgreSQL's own
- * queue stands at a version of the row, and breaks up whenever the row is
- * updated: then the waiters race for the next version, the last may be first,
- * and with hundreds of them each commit wakes them all.  With ours, one waits
- * for the row and the others, in the order they came, for him.  Who has the
- * row already, by an earlier call of his transaction, must not queue behind
- * those who wait for him.
- *
  * What must never happen: a decision on numbers read before the lock; a
- * change without its ledger entry; a second lock taken with a row held.
+ * change without its ledger entry; a wait for a row while a later one in the
+ * order is held.
  *
- * A SKU's stock at a location may be spread over several rows (stripes); the
- * sum is the truth.  The rows of one SKU are neighbours in a StockSet, see
- * stock_of_sku(), and callers take from them in turn.
+ * Stripes.  A SKU's stock at a location may be spread over several rows, so
+ * that many transactions commit a sale of it at once; the sum is the truth.
+ * Who wants units takes one row that has them all, if there is such a row:
+ * stock_lock_enough() begins at this backend's own place on the ring, passes
+ * over rows that are busy, waits for one if all are, and has nothing locked
+ * when it finds none.  Only then all rows are locked, in their order, and
+ * units gathered from several (stock_lock_sku(), stock_gather()).  Which rows
+ * there are changes only under the lock of the first stripe, so that who
+ * has locked that one first knows them all.
+ *
+ * A retired stripe takes no new holds.  Units that come free on it still count
+ * in the sum; stock_write() moves them to a stripe that lives, if the caller
+ * has one locked, and deletes the row when nothing is left on it.
+ *
+ * Queues.  Whoever wants a row stands in a queue of ours, a heavyweight lock
+ * on its key.  PostgreSQL's own queue stands at a version of the row, and
+ * breaks up whenever the row is updated: then the waiters race for the next
+ * version, the last may be first, and with hundreds of them each commit wakes
+ * them all.  In ours the first keeps his place until his transaction ends,
+ * and that end wakes the second, who then finds the row free: first come,
+ * first served, one wake-up a transaction.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -160,6 +171,18 @@ add_row(StockSet *set, const StockRow *row)
 	set->sorted = false;
 }
 
+/* The scan keys of a SKU at a location, up to a place on the ring. */
+static void
+keys_up_to(ScanKeyData *keys, int64 item_id, int32 location_id, int32 place)
+{
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(location_id));
+	ScanKeyInit(&keys[2], 3, BTLessEqualStrategyNumber, F_INT4LE,
+				Int32GetDatum(place));
+}
+
 /*
  * Add all the stock rows of a SKU at a location, as the call's snapshot sees
  * them.  There may be none: nothing was ever received there.
@@ -168,22 +191,83 @@ void
 stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 {
 	OpenTable  *table = call_open(call, TABLE_STOCK);
-	ScanKeyData keys[2];
-	RowWalk		walk;
+	int32		place = RING_PLACES - 1;
+	bool		tangled;
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(item_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(location_id));
-	row_walk_begin(&walk, call, table, INDEX_STOCK, keys, 2);
-	while (row_walk_next(&walk))
+	do
 	{
-		StockRow	row;
+		ScanKeyData keys[3];
+		RowWalk		walk;
+		StockRow	row = {{0}};
 
-		read_row(&row, walk.slot);
-		add_row(set, &row);
+		keys_up_to(keys, item_id, location_id, place);
+		row_walk_back(&walk, call, table, INDEX_STOCK, keys, 3);
+		row.key.stripe = PG_INT32_MAX;
+		while (row.key.stripe != FIRST_STRIPE && row_walk_next(&walk))
+		{
+			read_row(&row, walk.slot);
+			add_row(set, &row);
+		}
+		tangled = walk.tangled;
+		row_walk_end(&walk);
+		place = row.key.stripe - 1;
+	} while (tangled);
+}
+
+/* Find the last stripe at or before a place on the ring. */
+static bool
+find_up_to(Call *call, int64 item_id, int32 location_id, int32 place,
+		   StockRow *row)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+	ScanKeyData keys[3];
+
+	keys_up_to(keys, item_id, location_id, place);
+	if (!row_find(call, table, INDEX_STOCK, keys, 3))
+		return false;
+	read_row(row, table->found);
+	return true;
+}
+
+/* The first "RING_PLACES" numbers, each bit by bit in reverse. */
+static int32
+reverse_bits(uint32 number)
+{
+	int32		reversed = 0;
+
+	for (int bit = 1; bit < RING_PLACES; bit <<= 1)
+	{
+		reversed = reversed << 1 | (number & 1);
+		number >>= 1;
 	}
-	row_walk_end(&walk);
+	return reversed;
+}
+
+/*
+ * The place of the n-th stripe: 0, then half the ring, then its quarters, so
+ * that any number of them stands evenly.
+ */
+int32
+stock_stripe_place(int n)
+{
+	return reverse_bits(n);
+}
+
+/* This backend's place on the ring: neighbours in time stand far apart. */
+static int32
+own_place(void)
+{
+	return reverse_bits(MyProc - ProcGlobal->allProcs);
+}
+
+/*
+ * The stripe that this backend begins at, as the call's snapshot sees it;
+ * false if there is no stock at all.
+ */
+bool
+stock_near(Call *call, int64 item_id, int32 location_id, StockRow *row)
+{
+	return find_up_to(call, item_id, location_id, own_place(), row);
 }
 
 /* Add the stock row that a reservation's line sits on. */
@@ -197,8 +281,8 @@ stock_add_key(StockSet *set, StockKey key)
 	add_row(set, &row);
 }
 
-/* Look a row up that was added by key only. */
-static void
+/* Read a row anew by its key; false if the call's snapshot sees none. */
+static bool
 find_row(Call *call, OpenTable *table, StockRow *row)
 {
 	ScanKeyData keys[3];
@@ -210,6 +294,16 @@ find_row(Call *call, OpenTable *table, StockRow *row)
 	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(row->key.stripe));
 	if (!row_find(call, table, INDEX_STOCK, keys, 3))
+		return false;
+	read_row(row, table->found);
+	return true;
+}
+
+/* A row that a hold sits on, which must be there. */
+static void
+require_row(Call *call, OpenTable *table, StockRow *row)
+{
+	if (!find_row(call, table, row))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a reservation refers to a stock row that does not exist"),
@@ -218,7 +312,35 @@ find_row(Call *call, OpenTable *table, StockRow *row)
 						   location_code(call, row->key.location_id),
 						   row->key.stripe),
 				 errhint("inv_check() tells what else is wrong.")));
-	read_row(row, table->found);
+}
+
+/*
+ * Add the rows on which units can be put that were sold from "key" some time
+ * ago: that one, if it is still there, and the first.
+ */
+void
+stock_add_home(Call *call, StockSet *set, StockKey key)
+{
+	StockRow	row = {0};
+
+	row.key = key;
+	if (key.stripe != FIRST_STRIPE &&
+		find_row(call, call_open(call, TABLE_STOCK), &row))
+		add_row(set, &row);
+	key.stripe = FIRST_STRIPE;
+	stock_add_key(set, key);
+}
+
+/* The row on which to put units that were sold from "key". */
+StockRow *
+stock_home(StockSet *set, StockKey key)
+{
+	StockRow   *row = stock_find(set, key);
+
+	if (row != NULL && !row->retired)
+		return row;
+	key.stripe = FIRST_STRIPE;
+	return stock_require(set, key);
 }
 
 /*
@@ -241,66 +363,99 @@ queue_tag(LOCKTAG *tag, const StockKey *key)
 }
 
 /*
- * Wait for a row in the queue and lock it.  False if it is gone.  Takes a new
- * snapshot if there were others before us.
+ * A place in a queue is in the shared lock table, which is not made for
+ * transactions that hold thousands: beyond so many rows a transaction gives
+ * its places up as soon as it has the rows.  The next in the queue then waits
+ * for the transaction instead, and is woken twice.
  */
-static bool
-queue_for_row(Call *call, OpenTable *table, StockRow *row)
-{
-	LOCKTAG		tag;
-	RowLock		result;
+#define MAX_PLACES_KEPT 16
 
-	queue_tag(&tag, &row->key);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+static bool
+may_keep_place(void)
+{
+	static TransactionId transaction = InvalidTransactionId;
+	static int	kept = 0;
+
+	if (transaction != GetTopTransactionId())
 	{
-		find_row(call, table, row);
-		if (row_is_ours(table->found))
-			return row_lock(call, table, &row->tid, ROW_WAIT) == ROW_LOCKED;
-
-		(void) LockAcquire(&tag, ExclusiveLock, false, false);
-
-		/* begin at the row as it is now, not at the version we knew */
-		call_see_now(call);
-		find_row(call, table, row);
+		transaction = GetTopTransactionId();
+		kept = 0;
 	}
-	result = row_lock(call, table, &row->tid, ROW_WAIT);
-	LockRelease(&tag, ExclusiveLock, false);
-	return result == ROW_LOCKED;
+	return kept++ < MAX_PLACES_KEPT;
 }
 
-/* Lock one row and read it again; false if it is busy or gone. */
-static bool
-lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait)
-{
-	bool		locked;
-
-	if (!ItemPointerIsValid(&row->tid))
-		find_row(call, table, row);
-	if (wait == ROW_WAIT)
-		locked = queue_for_row(call, table, row);
-	else
-		locked = row_lock(call, table, &row->tid, wait) == ROW_LOCKED;
-	if (locked)
-		read_row(row, table->found);
-	return locked;
-}
+/* Whatever the row has, the caller wants it. */
+#define ANY_UNITS (-1)
 
 /*
- * Lock every row of the set, in order, waiting as long as it takes, and read
- * it as it is now.  A row that is gone leaves the set.  The caller holds no
- * stock row yet.  Raises 40001 where the transaction's snapshot is out of
- * date.
+ * Stand in a row's queue and lock it, if "needed" units are to be had of it:
+ * ROW_CHANGED says that they are not, and then nothing is locked.  Else the
+ * row is read as it is now.  Takes a new snapshot if it had to wait.
  */
-void
-stock_lock(Call *call, StockSet *set)
+static RowLock
+lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
+		 int64 needed)
+{
+	LOCKTAG		tag;
+	LockAcquireResult place;
+	RowLock		result = ROW_CHANGED;
+	bool		stale = false;
+
+	queue_tag(&tag, &row->key);
+	place = LockAcquire(&tag, ExclusiveLock, false, true);
+	if (place == LOCKACQUIRE_NOT_AVAIL)
+	{
+		if (wait == ROW_SKIP_BUSY)
+			return ROW_BUSY;
+		/* who has the row must not stand behind those who wait for him */
+		if (find_row(call, table, row) && row_is_ours(table->found))
+		{
+			result = row_lock(call, table, &row->tid, ROW_WAIT);
+			read_row(row, table->found);
+			return result;
+		}
+		ExecClearTuple(table->found);
+		place = LockAcquire(&tag, ExclusiveLock, false, false);
+		stale = true;
+	}
+	while (result == ROW_CHANGED)
+	{
+		if (stale)
+		{
+			/* begin at the row as it is now, not at the version we knew */
+			call_see_now(call);
+			if (!find_row(call, table, row))
+			{
+				result = ROW_GONE;
+				break;
+			}
+		}
+		if (needed == ANY_UNITS)
+			result = row_lock(call, table, &row->tid, wait);
+		else if (row->retired || stock_row_spare(row) < needed)
+			break;
+		else
+			result = row_lock_version(call, table, &row->tid, wait);
+		stale = true;
+	}
+	if (result == ROW_LOCKED)
+		read_row(row, table->found);
+	if (place == LOCKACQUIRE_ALREADY_HELD || result != ROW_LOCKED ||
+		!may_keep_place())
+		LockRelease(&tag, ExclusiveLock, false);
+	return result;
+}
+
+/* Lock the rows from "first" on and read them; those that are gone leave. */
+static void
+lock_rows(Call *call, StockSet *set, int first)
 {
 	OpenTable  *table = call_open(call, TABLE_STOCK);
-	int			kept = 0;
+	int			kept = first;
 
-	sort_set(set);
-	for (int i = 0; i < set->count; i++)
+	for (int i = first; i < set->count; i++)
 	{
-		if (!lock_row(call, table, &set->rows[i], ROW_WAIT))
+		if (lock_row(call, table, &set->rows[i], ROW_WAIT, ANY_UNITS) != ROW_LOCKED)
 			continue;
 		if (kept != i)
 			set->rows[kept] = set->rows[i];
@@ -309,11 +464,142 @@ stock_lock(Call *call, StockSet *set)
 	set->count = kept;
 }
 
-/* Lock one row out of order, without waiting; false if it is busy. */
+/*
+ * Lock the rows that holds sit on, added with stock_add_key(), in order,
+ * waiting as long as it takes, and read them as they are now; with a retired
+ * stripe the first one, for what comes free.  The caller holds no stock row
+ * yet.  Raises 40001 where the transaction's snapshot is out of date.
+ */
+void
+stock_lock(Call *call, StockSet *set)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+	int			wanted;
+
+	sort_set(set);
+	wanted = set->count;
+	for (int i = 0; i < wanted; i++)
+	{
+		StockKey	first = set->rows[i].key;
+
+		if (!ItemPointerIsValid(&set->rows[i].tid))
+			require_row(call, table, &set->rows[i]);
+		first.stripe = FIRST_STRIPE;
+		if (set->rows[i].retired)
+			stock_add_key(set, first);
+	}
+	sort_set(set);
+	for (int i = 0; i < set->count; i++)
+	{
+		if (!ItemPointerIsValid(&set->rows[i].tid))
+			require_row(call, table, &set->rows[i]);
+	}
+	lock_rows(call, set, 0);
+}
+
+/*
+ * Lock all rows of a SKU at a location and add them.  The caller holds no row
+ * of it, nor of one that comes later.  Raises 40001.
+ */
+void
+stock_lock_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
+{
+	StockSet	rows = {0};
+	StockRow	first = {{item_id, location_id, FIRST_STRIPE}};
+
+	if (!find_row(call, call_open(call, TABLE_STOCK), &first))
+		return;
+	add_row(&rows, &first);
+	rows.sorted = true;
+	lock_rows(call, &rows, 0);
+
+	/* from here on there are neither more rows nor others */
+	call_see_now(call);
+	stock_add_sku(call, &rows, item_id, location_id);
+	sort_set(&rows);
+	lock_rows(call, &rows, 1);
+	for (int i = 0; i < rows.count; i++)
+		add_row(set, &rows.rows[i]);
+}
+
+/* How many busy stripes are passed over before one is waited for. */
+#define MAX_PASSED 4
+
+/* How often a row that was waited for may turn out to have too little. */
+#define MAX_WAITS 3
+
+/*
+ * Lock one row of a SKU that has "units" to spare, and add it.  False if there
+ * is none: then nothing of the SKU is locked.  The caller holds no row of it,
+ * nor of one that comes later.  Raises 40001.
+ */
+bool
+stock_lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
+				  int64 units)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+
+	for (int waits = 0; waits < MAX_WAITS; waits++)
+	{
+		int32		begin = own_place();
+		int32		place = begin;
+		bool		wrapped = false;
+		int			passed = 0;
+		StockRow	row;
+		StockRow	busy;
+
+		/* down the ring, and round */
+		while (passed < MAX_PASSED &&
+			   find_up_to(call, item_id, location_id, place, &row) &&
+			   !(wrapped && row.key.stripe <= begin))
+		{
+			if (!row.retired && stock_row_spare(&row) >= units)
+			{
+				switch (lock_row(call, table, &row, ROW_SKIP_BUSY, units))
+				{
+					case ROW_LOCKED:
+						add_row(set, &row);
+						return true;
+					case ROW_BUSY:
+						if (passed++ == 0)
+							busy = row;
+						break;
+					default:
+						break;
+				}
+			}
+			if (row.key.stripe == FIRST_STRIPE)
+			{
+				if (wrapped)
+					break;
+				wrapped = true;
+				place = RING_PLACES - 1;
+			}
+			else
+				place = row.key.stripe - 1;
+		}
+		if (passed == 0)
+			return false;
+		if (lock_row(call, table, &busy, ROW_WAIT, units) == ROW_LOCKED)
+		{
+			add_row(set, &busy);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Lock one row, whose key is given, out of order, that is without waiting;
+ * false if it is busy, or gone.
+ */
 bool
 stock_try_lock(Call *call, StockRow *row)
 {
-	return lock_row(call, call_open(call, TABLE_STOCK), row, ROW_SKIP_BUSY);
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+
+	return find_row(call, table, row) &&
+		lock_row(call, table, row, ROW_SKIP_BUSY, ANY_UNITS) == ROW_LOCKED;
 }
 
 /* Add a row that has been locked with stock_try_lock(). */
@@ -367,11 +653,13 @@ stock_of_sku(StockSet *set, int64 item_id, int32 location_id, int *count)
 }
 
 /*
- * Make the stock row, and the default location, unless they are there.  For
- * the shop's calls; buyers find no row and are told that there is no stock.
+ * Make stock rows of a SKU, those of the stripes that are not there yet, and
+ * the default location.  For the shop's calls; buyers find no row and are told
+ * that there is no stock.
  */
 void
-stock_create(Call *call, int64 item_id, int32 location_id)
+stock_create(Call *call, int64 item_id, int32 location_id,
+			 const int32 *stripes, int count)
 {
 	static SqlStatement insert_location = {
 		"INSERT INTO inv_location (location_id, code, name)"
@@ -379,29 +667,77 @@ stock_create(Call *call, int64 item_id, int32 location_id)
 		SPI_OK_INSERT
 	};
 	static SqlStatement insert_stock = {
-		"INSERT INTO inv_stock (item_id, location_id, stripe)"
-		" VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-		SPI_OK_INSERT, 2, {INT8OID, INT4OID}
+		"INSERT INTO inv_stock (item_id, location_id, stripe,"
+		" backorder_unlimited, version)"
+		" SELECT $1, $2, $3,"
+		" coalesce(pg_catalog.bool_or(backorder_unlimited), false),"
+		" ($3 = 0)::integer"
+		" FROM inv_stock WHERE item_id = $1 AND location_id = $2"
+		" ON CONFLICT DO NOTHING",
+		SPI_OK_INSERT, 3, {INT8OID, INT4OID, INT4OID}
 	};
-	Datum		values[2] = {Int64GetDatum(item_id), Int32GetDatum(location_id)};
 
 	sql_begin(call);
 	if (location_id == DEFAULT_LOCATION_ID)
 		sql_run(call, &insert_location, NULL, NULL);
-	sql_run(call, &insert_stock, values, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		Datum		values[3] = {
+			Int64GetDatum(item_id), Int32GetDatum(location_id),
+			Int32GetDatum(stripes[i])
+		};
+
+		sql_run(call, &insert_stock, values, NULL);
+	}
 	sql_end(call);
 	call_next_command(call);
 }
 
-/* Units that the row could still give to a hold; negative when overdrawn. */
-int64
-stock_row_available(const StockRow *row)
+/*
+ * Lock all rows of a SKU at a location and add them, making the first if there
+ * is none.  Raises 40001.
+ */
+void
+stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
+					 int32 location_id)
 {
-	if (row->retired)
-		return 0;
+	int32		first = FIRST_STRIPE;
+
+	stock_lock_sku(call, set, item_id, location_id);
+	if (set->count == 0)
+	{
+		stock_create(call, item_id, location_id, &first, 1);
+		stock_lock_sku(call, set, item_id, location_id);
+	}
+	if (set->count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a stock row was deleted by hand"),
+				 errdetail("Item " INT64_FORMAT ", location %d.", item_id,
+						   location_id)));
+}
+
+/*
+ * Units on a row that nobody has been promised; negative when overdrawn.
+ * Those of a retired stripe too, though they must move before they are held.
+ */
+int64
+stock_row_spare(const StockRow *row)
+{
 	if (row->backorder_unlimited)
 		return UNLIMITED_UNITS;
 	return row->on_hand - row->reserved - row->min_available;
+}
+
+/* The same, of "count" rows. */
+int64
+stock_spare(const StockRow *rows, int count)
+{
+	int64		units = 0;
+
+	for (int i = 0; i < count; i++)
+		units += stock_row_spare(&rows[i]);
+	return Min(units, UNLIMITED_UNITS);
 }
 
 /*
@@ -420,6 +756,78 @@ stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 				  row->on_hand, row->reserved);
 }
 
+/* Move units that are on hand from one stripe of a SKU to another. */
+static void
+move_units(Call *call, StockRow *from, StockRow *to, int64 units)
+{
+	Posting		posting = {"restripe", NULL, NULL, NULL};
+
+	stock_post(call, from, -units, 0, &posting);
+	stock_post(call, to, units, 0, &posting);
+}
+
+/* Of some rows the one that takes holds and has most to spare. */
+static StockRow *
+richest(StockRow *rows, int count)
+{
+	StockRow   *best = NULL;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (!rows[i].retired &&
+			(best == NULL || stock_row_spare(&rows[i]) > stock_row_spare(best)))
+			best = &rows[i];
+	}
+	return best;
+}
+
+/*
+ * A row of a SKU with "units" to spare, into which units are moved from the
+ * others if there is none.  The rows in the set are locked, and have as many
+ * in all.
+ */
+StockRow *
+stock_gather(Call *call, StockSet *set, int64 item_id, int32 location_id,
+			 int64 units)
+{
+	int			count;
+	StockRow   *rows = stock_of_sku(set, item_id, location_id, &count);
+	StockRow   *into = richest(rows, count);
+
+	if (into == NULL || stock_spare(rows, count) < units)
+		elog(ERROR, "stock rows hold less than their sum");
+	for (int i = 0; i < count && stock_row_spare(into) < units; i++)
+	{
+		int64		moved = Min(stock_row_spare(&rows[i]),
+								units - stock_row_spare(into));
+
+		if (&rows[i] != into && moved > 0)
+			move_units(call, &rows[i], into, moved);
+	}
+	return into;
+}
+
+/* Move what has come free on retired stripes to one that takes holds. */
+static void
+empty_retired(Call *call, StockSet *set)
+{
+	for (int i = 0; i < set->count; i++)
+	{
+		StockRow   *row = &set->rows[i];
+		int			count;
+		StockRow   *others;
+		StockRow   *into;
+
+		if (!row->retired || row->on_hand == row->reserved)
+			continue;
+		others = stock_of_sku(set, row->key.item_id, row->key.location_id,
+							  &count);
+		into = richest(others, count);
+		if (into != NULL)
+			move_units(call, row, into, row->on_hand - row->reserved);
+	}
+}
+
 /*
  * Write the rows that stock_post() changed.  Raises 23514 should a counter
  * leave its range, whatever a rule thought.
@@ -429,19 +837,27 @@ stock_write(Call *call, StockSet *set)
 {
 	OpenTable  *table = call_open(call, TABLE_STOCK);
 
+	sort_set(set);
+	empty_retired(call, set);
 	for (int i = 0; i < set->count; i++)
 	{
 		StockRow   *row = &set->rows[i];
 
 		if (!row->changed)
 			continue;
+		row->changed = false;
+		if (row->retired && row->on_hand == 0 && row->reserved == 0)
+		{
+			row_delete(call, table, &row->tid);
+			continue;
+		}
 		row_begin_update(call, table, &row->tid);
 		row_set(table, STOCK_ON_HAND, Int64GetDatum(row->on_hand));
 		row_set(table, STOCK_RESERVED, Int64GetDatum(row->reserved));
+		row_set(table, STOCK_RETIRED, BoolGetDatum(row->retired));
 		row_set(table, STOCK_VERSION, Int64GetDatum(row->version));
 		row_set(table, STOCK_UPDATED_AT,
 				TimestampTzGetDatum(GetCurrentTimestamp()));
 		row_update(call, table);
-		row->changed = false;
 	}
 }

@@ -18,6 +18,15 @@
 /* What `available` is when backorders are unlimited. */
 #define UNLIMITED_UNITS MAX_QUANTITY
 
+/*
+ * Stripes stand on a ring of this many places: the number of a stripe is its
+ * place.  The tag of a row's queue has room for no more, see stock.c.
+ */
+#define RING_PLACES 4096
+
+/* A row that is there whenever there is stock, and is never retired. */
+#define FIRST_STRIPE 0
+
 typedef struct StockKey
 {
 	int64		item_id;
@@ -34,7 +43,7 @@ typedef struct StockRow
 	int64		min_available;	/* > 0 safety stock, < 0 backorder cap */
 	bool		backorder_unlimited;
 	bool		retired;		/* takes no new holds */
-	int64		version;
+	int64		version;		/* counted in the first stripe only */
 	bool		changed;		/* stock_write() has something to write */
 } StockRow;
 
@@ -50,22 +59,43 @@ typedef struct StockSet
 	StockRow   *rows;
 } StockSet;
 
+/* what a set is made of */
 extern int	stock_key_compare(const void *left, const void *right);
 extern void stock_add_sku(Call *call, StockSet *set, int64 item_id,
 						  int32 location_id);
 extern void stock_add_key(StockSet *set, StockKey key);
-extern void stock_lock(Call *call, StockSet *set);
-extern bool stock_try_lock(Call *call, StockRow *row);
-extern void stock_add_locked(StockSet *set, const StockRow *row);
+extern void stock_add_home(Call *call, StockSet *set, StockKey key);
+extern StockRow *stock_home(StockSet *set, StockKey key);
 extern StockRow *stock_find(StockSet *set, StockKey key);
 extern StockRow *stock_require(StockSet *set, StockKey key);
 extern StockRow *stock_of_sku(StockSet *set, int64 item_id, int32 location_id,
 							  int *count);
-extern void stock_create(Call *call, int64 item_id, int32 location_id);
+extern int32 stock_stripe_place(int n);
+extern bool stock_near(Call *call, int64 item_id, int32 location_id,
+					   StockRow *row);
 
-extern int64 stock_row_available(const StockRow *row);
+/* locking */
+extern void stock_lock(Call *call, StockSet *set);
+extern void stock_lock_sku(Call *call, StockSet *set, int64 item_id,
+						   int32 location_id);
+extern void stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
+								 int32 location_id);
+extern bool stock_lock_enough(Call *call, StockSet *set, int64 item_id,
+							  int32 location_id, int64 units);
+extern bool stock_try_lock(Call *call, StockRow *row);
+extern void stock_add_locked(StockSet *set, const StockRow *row);
+
+/* numbers */
+extern int64 stock_row_spare(const StockRow *row);
+extern int64 stock_spare(const StockRow *rows, int count);
 extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 					   int64 delta_reserved, const Posting *posting);
+extern StockRow *stock_gather(Call *call, StockSet *set, int64 item_id,
+							  int32 location_id, int64 units);
 extern void stock_write(Call *call, StockSet *set);
+
+/* making rows */
+extern void stock_create(Call *call, int64 item_id, int32 location_id,
+						 const int32 *stripes, int count);
 
 #endif							/* INVENTORY_STOCK_H */

@@ -40,8 +40,9 @@ require_order(Call *call, const pg_uuid_t *order_id)
 }
 
 /*
- * Put "units" of each line back on hand.  The reservation is locked; "units"
- * has a number a line.
+ * Put "units" of each line back on hand, on the stripe they were sold from or,
+ * should that be taken away by now, on the first.  The reservation is locked;
+ * "units" has a number a line.
  */
 static void
 restock(Call *call, Reservation *reservation, const int64 *units,
@@ -52,7 +53,7 @@ restock(Call *call, Reservation *reservation, const int64 *units,
 	for (int i = 0; i < reservation->count; i++)
 	{
 		if (units[i] > 0)
-			stock_add_key(&stock, reservation->lines[i].stock);
+			stock_add_home(call, &stock, reservation->lines[i].stock);
 	}
 	stock_lock(call, &stock);
 	for (int i = 0; i < reservation->count; i++)
@@ -62,7 +63,7 @@ restock(Call *call, Reservation *reservation, const int64 *units,
 		if (units[i] == 0)
 			continue;
 		line_set_returned(call, line, line->returned + units[i]);
-		stock_post(call, stock_require(&stock, line->stock), units[i], 0, posting);
+		stock_post(call, stock_home(&stock, line->stock), units[i], 0, posting);
 	}
 	stock_write(call, &stock);
 }

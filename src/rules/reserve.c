@@ -10,8 +10,8 @@
  * 3. a look at the stock with the call's snapshot, locking nothing.  What is
  *    sold out is refused here: no lock, no transaction id, no WAL;
  * 4. the key is claimed, while no other lock is held;
- * 5. the stock rows of all lines are locked, in their order, and only what
- *    they say *now* counts;
+ * 5. stock is locked, SKU by SKU in the order of their keys: one row that has
+ *    enough, or else all rows of the SKU.  Only what they say *now* counts;
  * 6. short lines reclaim dead holds on the rows locked (rules/reclaim.c);
  * 7. only when every line can be had is anything written.
  *
@@ -161,17 +161,14 @@ check_currency(const Reserving *reserving)
 	}
 }
 
-/* Units that the rows of a SKU could give, dead holds not counted. */
+/* Units of a SKU that nobody has been promised, dead holds not counted. */
 static int64
 spare_units(StockSet *stock, int64 item_id, int32 location_id)
 {
 	int			count;
 	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
-	int64		units = 0;
 
-	for (int i = 0; i < count; i++)
-		units += stock_row_available(&rows[i]);
-	return units;
+	return stock_spare(rows, count);
 }
 
 /*
@@ -183,16 +180,11 @@ int64
 available_now(Call *call, StockSet *stock, int64 item_id, int32 location_id,
 			  int64 enough)
 {
-	int			count;
-	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
 	int64		units = spare_units(stock, item_id, location_id);
-	TimestampTz now = GetCurrentTimestamp();
 
-	for (int i = 0; i < count && units < enough; i++)
-	{
-		if (!rows[i].retired)
-			units += dead_units(call, &rows[i].key, now, enough - units);
-	}
+	if (units < enough)
+		units += dead_units(call, item_id, location_id, GetCurrentTimestamp(),
+							enough - units);
 	return Max(units, 0);
 }
 
@@ -280,24 +272,63 @@ replay_result(Reserving *reserving, ReserveResult *result)
 }
 
 /*
- * Look at the stock without locking it.  True if every line seems to be there.
+ * Look at the stock without locking it.  True if every line seems to be there:
+ * on the stripe that we would begin at, or else on all of them.
  */
 static bool
 look(Reserving *reserving, ReserveResult *result)
 {
-	for (int i = 0; i < reserving->count; i++)
-		stock_add_sku(reserving->call, &reserving->stock,
-					  reserving->lines[i].item.item_id, reserving->location_id);
+	Call	   *call = reserving->call;
+
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
+		StockSet	stock = {0};
+		StockRow	near;
 
-		line->available = available_now(reserving->call, &reserving->stock,
-										line->item.item_id,
-										reserving->location_id,
-										line->quantity);
+		if (stock_near(call, line->item.item_id, reserving->location_id, &near) &&
+			!near.retired && stock_row_spare(&near) >= line->quantity)
+		{
+			line->available = stock_row_spare(&near);
+			continue;
+		}
+		stock_add_sku(call, &stock, line->item.item_id, reserving->location_id);
+		line->available = available_now(call, &stock, line->item.item_id,
+										reserving->location_id, line->quantity);
 	}
 	return !list_shortages(reserving, result);
+}
+
+/* The lock order. */
+static int
+compare_items(const void *left, const void *right)
+{
+	const WantedLine *a = *(WantedLine *const *) left;
+	const WantedLine *b = *(WantedLine *const *) right;
+
+	if (a->item.item_id == b->item.item_id)
+		return 0;
+	return a->item.item_id < b->item.item_id ? -1 : 1;
+}
+
+/* Lock the stock that the lines need, in order. */
+static void
+lock_stock(Reserving *reserving)
+{
+	WantedLine **ordered = palloc(reserving->count * sizeof(WantedLine *));
+
+	for (int i = 0; i < reserving->count; i++)
+		ordered[i] = &reserving->lines[i];
+	qsort(ordered, reserving->count, sizeof(WantedLine *), compare_items);
+	for (int i = 0; i < reserving->count; i++)
+	{
+		int64		item_id = ordered[i]->item.item_id;
+
+		if (!stock_lock_enough(reserving->call, &reserving->stock, item_id,
+							   reserving->location_id, ordered[i]->quantity))
+			stock_lock_sku(reserving->call, &reserving->stock, item_id,
+						   reserving->location_id);
+	}
 }
 
 /*
@@ -317,8 +348,7 @@ decide(Reserving *reserving, TimestampTz now, LineList *dead,
 		StockRow   *rows = stock_of_sku(&reserving->stock, line->item.item_id,
 										reserving->location_id, &count);
 
-		line->available = spare_units(&reserving->stock, line->item.item_id,
-									  reserving->location_id);
+		line->available = stock_spare(rows, count);
 		if (line->available < line->quantity && !seen_now)
 		{
 			/* holds may have been made, and have died, while we waited */
@@ -326,12 +356,9 @@ decide(Reserving *reserving, TimestampTz now, LineList *dead,
 			seen_now = true;
 		}
 		for (int j = 0; j < count && line->available < line->quantity; j++)
-		{
-			if (!rows[j].retired)
-				line->available +=
-					reclaim_collect(reserving->call, &rows[j],
-									line->quantity - line->available, now, dead);
-		}
+			line->available +=
+				reclaim_collect(reserving->call, &rows[j],
+								line->quantity - line->available, now, dead);
 	}
 	return !list_shortages(reserving, result);
 }
@@ -371,29 +398,18 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
-		int64		wanted = line->quantity;
-		int			count;
-		StockRow   *rows = stock_of_sku(&reserving->stock, line->item.item_id,
-										reserving->location_id, &count);
+		StockRow   *row = stock_gather(reserving->call, &reserving->stock,
+									   line->item.item_id,
+									   reserving->location_id, line->quantity);
 
+		written.line_no = i + 1;
+		written.stock = row->key;
+		written.quantity = line->quantity;
 		written.unit_price = line->item.unit_price;
 		written.currency = line->item.currency;
-		for (int j = 0; j < count && wanted > 0; j++)
-		{
-			int64		units = Min(wanted, stock_row_available(&rows[j]));
-
-			if (units <= 0)
-				continue;
-			written.line_no++;
-			written.stock = rows[j].key;
-			written.quantity = units;
-			line_insert(reserving->call, &written);
-			written.metadata = (Datum) 0;
-			stock_post(reserving->call, &rows[j], 0, units, &posting);
-			wanted -= units;
-		}
-		if (wanted > 0)
-			elog(ERROR, "stock rows hold less than their sum");
+		line_insert(reserving->call, &written);
+		written.metadata = (Datum) 0;
+		stock_post(reserving->call, row, 0, line->quantity, &posting);
 		result->available = Min(result->available,
 								Max(line->available - line->quantity, 0));
 	}
@@ -439,7 +455,7 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 		return;
 	}
 
-	stock_lock(call, &reserving.stock);
+	lock_stock(&reserving);
 	now = GetCurrentTimestamp();
 	check_listings(&reserving, now);
 	if (!decide(&reserving, now, &dead, result))

@@ -59,25 +59,6 @@ on_hand_in_all(const StockSet *stock)
 	return units;
 }
 
-/* Lock all rows of a SKU at a location, making the first if there is none. */
-static void
-lock_stock(Call *call, StockSet *stock, int64 item_id, int32 location_id)
-{
-	stock_add_sku(call, stock, item_id, location_id);
-	if (stock->count == 0)
-	{
-		stock_create(call, item_id, location_id);
-		stock_add_sku(call, stock, item_id, location_id);
-	}
-	stock_lock(call, stock);
-	if (stock->count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a stock row was deleted by hand"),
-				 errdetail("Item " INT64_FORMAT ", location %d.", item_id,
-						   location_id)));
-}
-
 /* Free dead holds until "wanted" units can be removed, or there are no more. */
 static void
 reclaim_for_removal(Call *call, StockSet *stock, int64 wanted, TimestampTz now)
@@ -245,16 +226,88 @@ force_holds(Call *call, StockSet *stock, int64 wanted, const char *reason,
 	stock_write(call, &others);
 }
 
+/* A row and how far it is to be raised. */
+typedef struct Share
+{
+	StockRow   *row;
+	int64		level;			/* units */
+	int64		units;			/* to be added to that */
+} Share;
+
+static int
+compare_levels(const void *left, const void *right)
+{
+	const Share *a = left;
+	const Share *b = right;
+
+	if (a->level != b->level)
+		return a->level < b->level ? -1 : 1;
+	return stock_key_compare(&a->row->key, &b->row->key);
+}
+
+/* Share units out so that the lowest levels rise first, and all together. */
+static void
+share_out(Share *shares, int count, int64 units)
+{
+	int			raised = 1;
+
+	qsort(shares, count, sizeof(Share), compare_levels);
+	while (raised < count &&
+		   units >= (shares[raised].level - shares[raised - 1].level) * raised)
+	{
+		units -= (shares[raised].level - shares[raised - 1].level) * raised;
+		raised++;
+	}
+	for (int i = 0; i < raised; i++)
+		shares[i].units = shares[raised - 1].level - shares[i].level +
+			units / raised + (i < units % raised ? 1 : 0);
+}
+
 /*
- * Change on_hand of locked rows by "delta" units in all, and post it.  What is
- * taken off comes from the rows in turn, as much as each can spare.
+ * Post a change of on_hand, evenly over the stripes: what comes goes to those
+ * that have least, what goes comes from those that can spare most.
+ */
+static void
+post_evenly(Call *call, StockSet *stock, int64 delta, const Posting *posting)
+{
+	Share	   *shares = palloc0(stock->count * sizeof(Share));
+	int			count = 0;
+
+	for (int i = 0; i < stock->count; i++)
+	{
+		StockRow   *row = &stock->rows[i];
+
+		if (delta >= 0 && row->retired)
+			continue;
+		shares[count].row = row;
+		shares[count].level = delta >= 0 ? stock_row_spare(row)
+			: -removable_units(row);
+		count++;
+	}
+	share_out(shares, count, delta >= 0 ? delta : -delta);
+
+	for (int i = 0; i < count; i++)
+	{
+		StockRow   *row = shares[i].row;
+		int64		units = delta >= 0 ? shares[i].units : -shares[i].units;
+
+		/* one that does not change still counts as looked at by the shop */
+		if (row->key.stripe == FIRST_STRIPE)
+			row->version++;
+		if (units != 0 || row->key.stripe == FIRST_STRIPE)
+			stock_post(call, row, units, 0, posting);
+	}
+}
+
+/*
+ * Change on_hand of all the rows of a SKU, which are locked, by "delta" units,
+ * and post it.
  */
 static void
 post_delta(Call *call, const CatalogueItem *item, StockSet *stock, int64 delta,
 		   bool force, const char *operation, const char *reason)
 {
 	Posting		posting = {operation, NULL, NULL, reason};
-	int64		left = delta;
 	int64		on_hand;
 
 	if (pg_add_s64_overflow(on_hand_in_all(stock), delta, &on_hand) ||
@@ -276,19 +329,7 @@ post_delta(Call *call, const CatalogueItem *item, StockSet *stock, int64 delta,
 			report_below_held(call, item, stock, -delta);
 	}
 
-	for (int i = 0; i < stock->count; i++)
-	{
-		StockRow   *row = &stock->rows[i];
-		int64		units = left < 0 ? -Min(-left, Max(removable_units(row), 0))
-			: left;
-
-		/* a row that does not change still counts as looked at by the shop */
-		if (units == 0 && i > 0)
-			continue;
-		row->version++;
-		stock_post(call, row, units, 0, &posting);
-		left -= units;
-	}
+	post_evenly(call, stock, delta, &posting);
 }
 
 /* Sum locked rows up. */
@@ -333,7 +374,7 @@ stock_change(Call *call, const CatalogueItem *item, int32 location_id,
 {
 	StockSet	stock = {0};
 
-	lock_stock(call, &stock, item->item_id, location_id);
+	stock_lock_or_create(call, &stock, item->item_id, location_id);
 	post_delta(call, item, &stock, delta, false, operation, reason);
 	stock_write(call, &stock);
 	call_next_command(call);
@@ -376,7 +417,7 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 	StockSet	stock = {0};
 	int64		target = take->count;
 
-	lock_stock(call, &stock, item->item_id, location_id);
+	stock_lock_or_create(call, &stock, item->item_id, location_id);
 	read_level(&stock, item, location_id, level);
 	if (take->check_version && level->version != take->expected_version)
 		ereport(ERROR,

@@ -33,6 +33,9 @@
 #include "catalog/compat.h"
 #include "table/row.h"
 
+/* How many invisible versions a walk backward passes over at most. */
+#define MAX_MISSES 8
+
 /* An index of a table, opened once in a call. */
 static Relation
 open_index(Call *call, OpenTable *table, IndexId index)
@@ -43,8 +46,14 @@ open_index(Call *call, OpenTable *table, IndexId index)
 }
 
 /*
- * Find a row that the call's snapshot sees.  It is left in table->found,
- * whose tts_tid is what row_lock() wants.  Returns false if there is none.
+ * Find the last row in an index range that the call's snapshot sees.  It is
+ * left in table->found, whose tts_tid is what row_lock() wants.  Returns false
+ * if there is none.
+ *
+ * The scan goes backward, so that it meets the newest version of a row first:
+ * index entries of one key are in the order of their places, and new versions
+ * go to later pages.  While some old snapshot keeps all versions of a row that
+ * is updated thousands of times a second, a forward scan would walk them all.
  */
 bool
 row_find(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
@@ -57,9 +66,24 @@ row_find(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
 								  open_index(call, table, index),
 								  GetActiveSnapshot(), nkeys);
 	index_rescan(scan, keys, nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, table->found);
+	found = index_getnext_slot(scan, BackwardScanDirection, table->found);
 	index_endscan(scan);
 	return found;
+}
+
+/* Begin a walk in either direction. */
+static void
+begin_walk(RowWalk *walk, Call *call, OpenTable *table, IndexId index,
+		   ScanKeyData *keys, int nkeys, ScanDirection direction)
+{
+	walk->direction = direction;
+	walk->started = false;
+	walk->tangled = false;
+	walk->slot = table_slot_create(table->relation, NULL);
+	walk->scan = compat_index_beginscan(table->relation,
+										open_index(call, table, index),
+										GetActiveSnapshot(), nkeys);
+	index_rescan(walk->scan, keys, nkeys, NULL, 0);
 }
 
 /*
@@ -70,19 +94,44 @@ void
 row_walk_begin(RowWalk *walk, Call *call, OpenTable *table, IndexId index,
 			   ScanKeyData *keys, int nkeys)
 {
-	walk->slot = table_slot_create(table->relation, NULL);
-	walk->scan = compat_index_beginscan(table->relation,
-										open_index(call, table, index),
-										GetActiveSnapshot(), nkeys);
-	index_rescan(walk->scan, keys, nkeys, NULL, 0);
+	begin_walk(walk, call, table, index, keys, nkeys, ForwardScanDirection);
+}
+
+/*
+ * As above, in reverse.  Such a walk stops where it meets too many versions
+ * that nobody needs but some old snapshot: then walk->tangled is true, and the
+ * caller begins anew beyond the row he has last got.  Going backward, the
+ * newest version of a row comes before those.
+ */
+void
+row_walk_back(RowWalk *walk, Call *call, OpenTable *table, IndexId index,
+			  ScanKeyData *keys, int nkeys)
+{
+	begin_walk(walk, call, table, index, keys, nkeys, BackwardScanDirection);
 }
 
 /* The next row of a walk is in walk->slot; false after the last. */
 bool
 row_walk_next(RowWalk *walk)
 {
+	int			misses = 0;
+
 	CHECK_FOR_INTERRUPTS();
-	return index_getnext_slot(walk->scan, ForwardScanDirection, walk->slot);
+	while (index_getnext_tid(walk->scan, walk->direction) != NULL)
+	{
+		if (index_fetch_heap(walk->scan, walk->slot))
+		{
+			walk->started = true;
+			return true;
+		}
+		if (walk->started && ScanDirectionIsBackward(walk->direction) &&
+			++misses > MAX_MISSES)
+		{
+			walk->tangled = true;
+			return false;
+		}
+	}
+	return false;
 }
 
 void
@@ -194,13 +243,9 @@ row_report_conflict(void)
 			 errmsg("could not serialize access due to concurrent update")));
 }
 
-/*
- * Lock a row against change until the transaction ends.  On ROW_LOCKED the
- * row as it is now is in table->found, and *tid is where it is.  Raises 40001
- * if the transaction may not see the row as it is now.
- */
-RowLock
-row_lock(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
+/* Lock a version of a row, or the last one; see below. */
+static RowLock
+lock_version(OpenTable *table, ItemPointer tid, RowWait wait, bool last)
 {
 	/* table_tuple_lock() clears the slot, which may hold the caller's tid */
 	ItemPointerData wanted = *tid;
@@ -211,8 +256,8 @@ row_lock(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
 							  table->found, GetCurrentCommandId(false),
 							  LockTupleNoKeyExclusive,
 							  wait == ROW_WAIT ? LockWaitBlock : LockWaitSkip,
-							  IsolationUsesXactSnapshot() ? 0
-							  : TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							  last && !IsolationUsesXactSnapshot()
+							  ? TUPLE_LOCK_FLAG_FIND_LAST_VERSION : 0,
 							  &failure);
 	switch (result)
 	{
@@ -223,12 +268,11 @@ row_lock(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
 		case TM_WouldBlock:
 			return ROW_BUSY;
 
-		case TM_Deleted:
-			if (!IsolationUsesXactSnapshot())
-				return ROW_GONE;
-			/* FALLTHROUGH */
 		case TM_Updated:
-			row_report_conflict();
+		case TM_Deleted:
+			if (IsolationUsesXactSnapshot())
+				row_report_conflict();
+			return result == TM_Deleted ? ROW_GONE : ROW_CHANGED;
 
 		case TM_SelfModified:
 		case TM_Invisible:
@@ -238,6 +282,27 @@ row_lock(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
 			elog(ERROR, "unexpected result %d from table_tuple_lock", result);
 	}
 	return ROW_GONE;			/* not reached */
+}
+
+/*
+ * Lock a row against change until the transaction ends.  On ROW_LOCKED the
+ * row as it is now is in table->found, and *tid is where it is.  Raises 40001
+ * if the transaction may not see the row as it is now.
+ */
+RowLock
+row_lock(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
+{
+	return lock_version(table, tid, wait, true);
+}
+
+/*
+ * As above, but only if the row is still what the caller read at *tid.  On
+ * ROW_CHANGED he has no lock, and decides anew what he wants.
+ */
+RowLock
+row_lock_version(Call *call, OpenTable *table, ItemPointer tid, RowWait wait)
+{
+	return lock_version(table, tid, wait, false);
 }
 
 /* A column of a row. */

@@ -24,20 +24,26 @@ typedef enum RowLock
 {
 	ROW_LOCKED,
 	ROW_BUSY,					/* somebody has it; only with ROW_SKIP_BUSY */
-	ROW_GONE					/* deleted meanwhile */
+	ROW_GONE,					/* deleted meanwhile */
+	ROW_CHANGED					/* updated meanwhile; row_lock_version() only */
 } RowLock;
 
 /* A walk over the rows that an index range holds. */
 typedef struct RowWalk
 {
 	IndexScanDesc scan;
+	ScanDirection direction;
 	TupleTableSlot *slot;		/* the current row */
+	bool		started;		/* a row was met */
+	bool		tangled;		/* gave up among old versions */
 } RowWalk;
 
 extern bool row_find(Call *call, OpenTable *table, IndexId index,
 					 ScanKeyData *keys, int nkeys);
 extern void row_walk_begin(RowWalk *walk, Call *call, OpenTable *table,
 						   IndexId index, ScanKeyData *keys, int nkeys);
+extern void row_walk_back(RowWalk *walk, Call *call, OpenTable *table,
+						  IndexId index, ScanKeyData *keys, int nkeys);
 extern bool row_walk_next(RowWalk *walk);
 extern void row_walk_end(RowWalk *walk);
 extern bool row_find_committed(Call *call, OpenTable *table, IndexId index,
@@ -47,6 +53,8 @@ extern bool row_find_committed(Call *call, OpenTable *table, IndexId index,
 extern bool row_is_ours(TupleTableSlot *slot);
 extern RowLock row_lock(Call *call, OpenTable *table, ItemPointer tid,
 						RowWait wait);
+extern RowLock row_lock_version(Call *call, OpenTable *table, ItemPointer tid,
+								RowWait wait);
 pg_noreturn extern void row_report_conflict(void);
 pg_noreturn extern void row_report_modified(OpenTable *table);
 
