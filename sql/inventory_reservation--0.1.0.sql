@@ -363,6 +363,16 @@ CREATE TYPE inv_cart_hold AS (
 );
 COMMENT ON TYPE inv_cart_hold IS 'A hold of several SKUs, or, with reservation_id NULL, the lines that were short: [{"sku", "location", "requested", "available"}].';
 
+CREATE TYPE inv_batch_hold AS (
+	reservation_id uuid,
+	status text,
+	expires_at timestamptz,
+	replayed boolean,
+	available bigint,
+	error text
+);
+COMMENT ON TYPE inv_batch_hold IS 'The answer to one request of a batch: a hold as in inv_hold, or, with reservation_id NULL, in error the SQLSTATE that inv_reserve() would raise. available is NULL with errors other than IV001.';
+
 CREATE TYPE inv_confirmation AS (
 	order_id uuid,
 	status text,
@@ -487,6 +497,14 @@ RETURNS inv_hold
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_reserve_lines';
 COMMENT ON FUNCTION inv_reserve_lines IS 'As inv_reserve_cart(), with the cart as [{"sku": "A", "quantity": 2}].';
+
+CREATE FUNCTION inv_reserve_batch(
+	skus text[], quantities bigint[], keys text[] DEFAULT NULL,
+	customers text[] DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS SETOF inv_batch_hold
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'inv_reserve_batch';
+COMMENT ON FUNCTION inv_reserve_batch IS 'Many requests that have nothing to do with one another, in one round trip and one commit: a row a request, in their order, each held or with its own error. Keys are those of inv_reserve().';
 
 CREATE FUNCTION inv_confirm(
 	reservation_id uuid, key text DEFAULT NULL, customer text DEFAULT NULL,

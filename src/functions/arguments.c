@@ -14,6 +14,7 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
@@ -175,10 +176,13 @@ argument_optional_ttl(FunctionCallInfo fcinfo, int number,
 	return duration_of(ttl);
 }
 
-/* Read an array argument into its elements. */
-static Datum *
-read_array(FunctionCallInfo fcinfo, int number, const char *argument,
-		   Oid element_type, int *count)
+/*
+ * Read an array of text or bigint into its elements.  Where "nulls_out" is
+ * NULL none may be null.
+ */
+Datum *
+argument_array(FunctionCallInfo fcinfo, int number, const char *argument,
+			   Oid element_type, int *count, bool **nulls_out)
 {
 	ArrayType  *array;
 	Datum	   *elements;
@@ -197,7 +201,9 @@ read_array(FunctionCallInfo fcinfo, int number, const char *argument,
 	else
 		deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
 						  &elements, &nulls, count);
-	for (int i = 0; i < *count; i++)
+	if (nulls_out != NULL)
+		*nulls_out = nulls;
+	for (int i = 0; i < *count && nulls_out == NULL; i++)
 	{
 		if (nulls[i])
 			ereport(ERROR,
@@ -217,9 +223,10 @@ argument_lines(FunctionCallInfo fcinfo, int64 (*check) (int64, const char *),
 			   int *count, char ***skus, int64 **quantities)
 {
 	int			quantity_count;
-	Datum	   *sku_values = read_array(fcinfo, 0, "skus", TEXTOID, count);
-	Datum	   *quantity_values = read_array(fcinfo, 1, "quantities", INT8OID,
-											 &quantity_count);
+	Datum	   *sku_values = argument_array(fcinfo, 0, "skus", TEXTOID, count,
+											NULL);
+	Datum	   *quantity_values = argument_array(fcinfo, 1, "quantities",
+												 INT8OID, &quantity_count, NULL);
 
 	if (*count != quantity_count)
 		ereport(ERROR,
@@ -282,4 +289,23 @@ result_row(Call *call, FunctionCallInfo fcinfo, const Datum *values,
 	result = HeapTupleGetDatum(heap_form_tuple(tupdesc, all_values, all_nulls));
 	MemoryContextSwitchTo(old_context);
 	return result;
+}
+
+/*
+ * Add a row to the result of a set-returning function: "count" values and null
+ * flags, in the order of its row type.  Attributes that a newer version of the
+ * type has after them are null.
+ */
+void
+result_put(ReturnSetInfo *set, const Datum *values, const bool *nulls,
+		   int count)
+{
+	int			columns = Max(set->setDesc->natts, count);
+	Datum	   *all_values = palloc0(columns * sizeof(Datum));
+	bool	   *all_nulls = palloc(columns * sizeof(bool));
+
+	memset(all_nulls, true, columns * sizeof(bool));
+	memcpy(all_values, values, count * sizeof(Datum));
+	memcpy(all_nulls, nulls, count * sizeof(bool));
+	tuplestore_putvalues(set->setResult, set->setDesc, all_values, all_nulls);
 }

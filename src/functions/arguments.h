@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 #include "utils/timestamp.h"
 
 #include "catalog/compat.h"
@@ -39,11 +40,16 @@ extern int64 check_count(int64 value, const char *argument);
 pg_noreturn extern void report_null_argument(const char *argument);
 pg_noreturn extern void report_not_built(const char *feature);
 
+extern Datum *argument_array(FunctionCallInfo fcinfo, int number,
+							 const char *argument, Oid element_type,
+							 int *count, bool **nulls_out);
 extern void argument_lines(FunctionCallInfo fcinfo,
 						   int64 (*check) (int64, const char *),
 						   int *count, char ***skus, int64 **quantities);
 
 extern Datum result_row(Call *call, FunctionCallInfo fcinfo,
 						const Datum *values, const bool *nulls, int count);
+extern void result_put(ReturnSetInfo *set, const Datum *values,
+					   const bool *nulls, int count);
 
 #endif							/* INVENTORY_ARGUMENTS_H */

@@ -70,6 +70,7 @@ static const Grantable routines[] = {
 	{"inv_reserve_cart", SELLS},
 	{"inv_try_reserve_cart", SELLS},
 	{"inv_reserve_lines", SELLS},
+	{"inv_reserve_batch", SELLS},
 	{"inv_confirm", SELLS},
 	{"inv_cancel", SELLS},
 	{"inv_release", SELLS},

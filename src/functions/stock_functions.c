@@ -307,15 +307,12 @@ inv_load_stock(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(row_context);
-		int			columns = Max(result->setDesc->natts, 7);
-		Datum	   *values = palloc0(columns * sizeof(Datum));
-		bool	   *nulls = palloc0(columns * sizeof(bool));
+		Datum		values[7];
+		bool		nulls[7] = {false};
 
-		/* attributes that a newer version of the type has are null */
-		memset(nulls + 7, true, (columns - 7) * sizeof(bool));
 		level_values(call, &rows[i].level, values);
 		values[6] = BoolGetDatum(rows[i].created);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		result_put(result, values, nulls, lengthof(values));
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(row_context);
 	}

@@ -127,9 +127,9 @@ request_value(Jsonb *request, const char *argument, int length)
 	return value == NULL ? NULL : JsonbValueToJsonb(value);
 }
 
-/* Raise IV005 for the first argument of "here" that differs in "there". */
-static void
-compare_arguments(const KeyedCall *keyed, Jsonb *here, Jsonb *there)
+/* The first argument of "here" that is other in "there"; NULL if none is. */
+static char *
+find_difference(Jsonb *here, Jsonb *there)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(&here->root);
 	JsonbIteratorToken token;
@@ -146,14 +146,25 @@ compare_arguments(const KeyedCall *keyed, Jsonb *here, Jsonb *there)
 		other = request_value(there, name.val.string.val, name.val.string.len);
 		if (other == NULL ||
 			compareJsonbContainers(&value->root, &other->root) != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INV_KEY_REUSED),
-					 errmsg("key \"%s\" was used with other arguments",
-							keyed->key),
-					 errdetail("Argument \"%.*s\" differs from the first call's.",
-							   name.val.string.len, name.val.string.val),
-					 errhint("Use a new key for a new request.")));
+			return pnstrdup(name.val.string.val, name.val.string.len);
 	}
+	return NULL;
+}
+
+/* The argument in which two requests differ; NULL if they are the same. */
+static char *
+compare_requests(Jsonb *a, Jsonb *b)
+{
+	char	   *argument = find_difference(a, b);
+
+	return argument != NULL ? argument : find_difference(b, a);
+}
+
+/* Do two calls under one key ask the same? */
+bool
+key_same_request(const KeyedCall *a, const KeyedCall *b)
+{
+	return compare_requests(request_jsonb(a), request_jsonb(b)) == NULL;
 }
 
 /*
@@ -178,7 +189,6 @@ find_key(Call *call, OpenTable *table, const KeyedCall *keyed,
 static void
 replay(Call *call, OpenTable *table, KeyedCall *keyed)
 {
-	Jsonb	   *request;
 	Jsonb	   *first;
 	Datum		value;
 	bool		isnull;
@@ -199,9 +209,15 @@ replay(Call *call, OpenTable *table, KeyedCall *keyed)
 	if (!isnull)
 		keyed->order_id = *DatumGetUUIDP(value);
 
-	request = request_jsonb(keyed);
-	compare_arguments(keyed, request, first);
-	compare_arguments(keyed, first, request);
+	keyed->differs = compare_requests(request_jsonb(keyed), first);
+	if (keyed->differs != NULL && !keyed->answers_differ)
+		ereport(ERROR,
+				(errcode(ERRCODE_INV_KEY_REUSED),
+				 errmsg("key \"%s\" was used with other arguments",
+						keyed->key),
+				 errdetail("Argument \"%s\" differs from the first call's.",
+						   keyed->differs),
+				 errhint("Use a new key for a new request.")));
 
 	/* what the first call wrote may be newer than our snapshot */
 	call_see_now(call);

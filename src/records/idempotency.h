@@ -22,6 +22,8 @@ typedef struct KeyedCall
 	const char *scope;			/* the operation */
 	const char *key;			/* NULL: no key, everything below is idle */
 	StringInfoData request;		/* the arguments, a JSON object being made */
+	bool		answers_differ; /* IV005 goes into "differs", is not raised */
+	const char *differs;		/* the argument that the first call had other */
 	ItemPointerData tid;		/* of the row, once claimed */
 	bool		has_reservation;
 	pg_uuid_t	reservation_id; /* what it produced or acted on */
@@ -39,6 +41,7 @@ extern void key_argument_bool(KeyedCall *keyed, const char *argument,
 extern void key_argument_json(KeyedCall *keyed, const char *argument,
 							  const char *json);
 
+extern bool key_same_request(const KeyedCall *a, const KeyedCall *b);
 extern bool key_replays(Call *call, KeyedCall *keyed);
 extern bool key_claim(Call *call, KeyedCall *keyed);
 extern void key_correct_order(Call *call, KeyedCall *keyed,

@@ -117,6 +117,13 @@ want_lines(Reserving *reserving)
 	}
 }
 
+/* May an item be held at a moment? */
+bool
+item_on_sale(const CatalogueItem *item, TimestampTz now)
+{
+	return item->selling && now < item->listed_until;
+}
+
 /* Raise IV006 unless every item is on sale at a moment. */
 static void
 check_listings(const Reserving *reserving, TimestampTz now)
@@ -125,17 +132,15 @@ check_listings(const Reserving *reserving, TimestampTz now)
 	{
 		const CatalogueItem *item = &reserving->lines[i].item;
 
-		if (!item->selling)
-			ereport(ERROR,
-					(errcode(ERRCODE_INV_LISTING_CLOSED),
-					 errmsg("SKU \"%s\" is not on sale", item->sku),
-					 errdetail("The shop has stopped selling it.")));
-		if (now >= item->listed_until)
-			ereport(ERROR,
-					(errcode(ERRCODE_INV_LISTING_CLOSED),
-					 errmsg("SKU \"%s\" is not on sale", item->sku),
-					 errdetail("Its listing closed at %s.",
-							   timestamptz_to_str(item->listed_until))));
+		if (item_on_sale(item, now))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_INV_LISTING_CLOSED),
+				 errmsg("SKU \"%s\" is not on sale", item->sku),
+				 item->selling
+				 ? errdetail("Its listing closed at %s.",
+							 timestamptz_to_str(item->listed_until))
+				 : errdetail("The shop has stopped selling it.")));
 	}
 }
 
@@ -240,17 +245,19 @@ reserve_report_shortage(const ReserveResult *result)
 			 errdetail_internal("%s", detail.data)));
 }
 
-/* The first result of a key, its status as of now. */
-static void
-replay_result(Reserving *reserving, ReserveResult *result)
+/*
+ * The first result of a key that has been used, its status as of now; false if
+ * that reservation has been purged.
+ */
+bool
+reserve_replay(Call *call, const KeyedCall *keyed, ReserveResult *result)
 {
-	Call	   *call = reserving->call;
 	Reservation reservation;
 	StockSet	stock = {0};
 
-	result->reservation_id = reserving->request->keyed.reservation_id;
+	result->reservation_id = keyed->reservation_id;
 	if (!reservation_find(call, &result->reservation_id, &reservation))
-		reservation_report_unknown(&result->reservation_id);
+		return false;
 
 	result->held = true;
 	result->replayed = true;
@@ -269,6 +276,15 @@ replay_result(Reserving *reserving, ReserveResult *result)
 								Max(spare_units(&stock, key.item_id,
 												key.location_id), 0));
 	}
+	return true;
+}
+
+/* As above; raises IV003 if the reservation has been purged. */
+static void
+replay_or_report(Call *call, const KeyedCall *keyed, ReserveResult *result)
+{
+	if (!reserve_replay(call, keyed, result))
+		reservation_report_unknown(&result->reservation_id);
 }
 
 /*
@@ -433,7 +449,7 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 
 	if (key_replays(call, &request->keyed))
 	{
-		replay_result(&reserving, result);
+		replay_or_report(call, &request->keyed, result);
 		return;
 	}
 
@@ -451,7 +467,7 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 	request->keyed.reservation_id = result->reservation_id;
 	if (!key_claim(call, &request->keyed))
 	{
-		replay_result(&reserving, result);
+		replay_or_report(call, &request->keyed, result);
 		return;
 	}
 

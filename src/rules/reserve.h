@@ -51,7 +51,10 @@ extern void reserve(Call *call, ReserveRequest *request,
 					ReserveResult *result);
 pg_noreturn extern void reserve_report_shortage(const ReserveResult *result);
 
-/* Also what inv_available() and the shop's rules ask. */
+/* also what batches, inv_available() and the shop's rules ask */
+extern bool reserve_replay(Call *call, const KeyedCall *keyed,
+						   ReserveResult *result);
+extern bool item_on_sale(const CatalogueItem *item, TimestampTz now);
 extern int64 available_now(Call *call, StockSet *stock, int64 item_id,
 						   int32 location_id, int64 enough);
 extern int64 default_ttl(const CatalogueItem *item);

@@ -1,0 +1,390 @@
+/*
+ * reserve_batch.c
+ *		The rule of reserving for many buyers at once: one round trip, one
+ *		commit, and an answer for each.
+ *
+ * The requests have nothing to do with one another: what is wrong with one is
+ * its own answer, never an error of the call.  The order of things is that of
+ * a single reserve (reserve.c), each step for all requests before the next, so
+ * that the lock order holds: all keys, in their order, before any stock, and
+ * stock SKU by SKU.  A SKU is looked up, locked and written once, however many
+ * ask for it.
+ *
+ * Where a SKU does not suffice for all, those who come first in the batch are
+ * served first, and a smaller request may get what a larger one before it
+ * could not.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "records/route.h"
+#include "rules/reclaim.h"
+#include "rules/reserve_batch.h"
+
+typedef struct Batch
+{
+	Call	   *call;
+	BatchRequest *requests;		/* in the caller's order */
+	int			count;
+	BatchRequest **ordered;		/* scratch: some of them in another order */
+	StockSet	stock;
+} Batch;
+
+/* Nothing has been decided about it yet. */
+static bool
+is_open(const BatchRequest *request)
+{
+	return request->error == 0 && request->repeats == NULL &&
+		!request->result.held;
+}
+
+/* Fill batch->ordered with the open requests; returns how many. */
+static int
+list_open(Batch *batch)
+{
+	int			count = 0;
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		if (is_open(&batch->requests[i]))
+			batch->ordered[count++] = &batch->requests[i];
+	}
+	return count;
+}
+
+/* By key, those without one first; of one key in the caller's order. */
+static int
+compare_keys(const void *left, const void *right)
+{
+	const BatchRequest *a = *(BatchRequest *const *) left;
+	const BatchRequest *b = *(BatchRequest *const *) right;
+	int			order;
+
+	if (a->keyed.key == NULL || b->keyed.key == NULL)
+		order = (a->keyed.key != NULL) - (b->keyed.key != NULL);
+	else
+		order = strcmp(a->keyed.key, b->keyed.key);
+	if (order != 0)
+		return order;
+	return a < b ? -1 : 1;
+}
+
+static int
+compare_skus(const void *left, const void *right)
+{
+	const BatchRequest *a = *(BatchRequest *const *) left;
+	const BatchRequest *b = *(BatchRequest *const *) right;
+	int			order = strcmp(a->sku, b->sku);
+
+	if (order != 0)
+		return order;
+	return a < b ? -1 : 1;
+}
+
+/* The lock order. */
+static int
+compare_items(const void *left, const void *right)
+{
+	const BatchRequest *a = *(BatchRequest *const *) left;
+	const BatchRequest *b = *(BatchRequest *const *) right;
+
+	if (a->item.item_id != b->item.item_id)
+		return a->item.item_id < b->item.item_id ? -1 : 1;
+	return a < b ? -1 : 1;
+}
+
+static bool
+same_key(const BatchRequest *a, const BatchRequest *b)
+{
+	return a->keyed.key != NULL && b->keyed.key != NULL &&
+		strcmp(a->keyed.key, b->keyed.key) == 0;
+}
+
+/* A request whose key has been used: the first result, IV003 or IV005. */
+static void
+replay(Batch *batch, BatchRequest *request)
+{
+	if (request->keyed.differs != NULL)
+		request->error = ERRCODE_INV_KEY_REUSED;
+	else if (!reserve_replay(batch->call, &request->keyed, &request->result))
+		request->error = ERRCODE_INV_RESERVATION_UNKNOWN;
+}
+
+/* Look all keys up, in their order. */
+static void
+look_keys_up(Batch *batch)
+{
+	int			count = list_open(batch);
+
+	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_keys);
+	for (int i = 0; i < count; i++)
+	{
+		BatchRequest *request = batch->ordered[i];
+
+		if (i > 0 && same_key(batch->ordered[i - 1], request))
+		{
+			BatchRequest *first = batch->ordered[i - 1];
+
+			request->repeats = first->repeats ? first->repeats : first;
+		}
+		else if (key_replays(batch->call, &request->keyed))
+			replay(batch, request);
+	}
+}
+
+/* Find the items, once a SKU, and refuse what is not on sale. */
+static void
+find_items(Batch *batch)
+{
+	int			count = list_open(batch);
+	TimestampTz now = GetCurrentTimestamp();
+	bool		found = false;
+
+	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_skus);
+	for (int i = 0; i < count; i++)
+	{
+		BatchRequest *request = batch->ordered[i];
+
+		if (i > 0 && strcmp(batch->ordered[i - 1]->sku, request->sku) == 0)
+			request->item = batch->ordered[i - 1]->item;
+		else
+			found = item_find(batch->call, request->sku, &request->item);
+		if (!found)
+			request->error = ERRCODE_INV_SKU_UNKNOWN;
+		else if (!item_on_sale(&request->item, now))
+			request->error = ERRCODE_INV_LISTING_CLOSED;
+	}
+}
+
+/* Refuse a request for lack of stock. */
+static void
+refuse(BatchRequest *request, int64 available)
+{
+	request->error = ERRCODE_INV_INSUFFICIENT_STOCK;
+	request->result.available = Max(available, 0);
+}
+
+/*
+ * From place "first" in batch->ordered on, the requests for one SKU: how many
+ * they are, and how many units they want.
+ */
+static int
+group(const Batch *batch, int first, int count, int64 *units)
+{
+	int			after = first;
+
+	*units = 0;
+	while (after < count && batch->ordered[after]->item.item_id ==
+		   batch->ordered[first]->item.item_id)
+	{
+		*units = Min(*units + batch->ordered[after]->quantity, MAX_QUANTITY);
+		after++;
+	}
+	return after - first;
+}
+
+/* Look at the stock without locking it and refuse what is sold out. */
+static void
+look(Batch *batch)
+{
+	int			count = list_open(batch);
+	int			members;
+
+	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_items);
+	for (int i = 0; i < count; i += members)
+	{
+		int64		item_id = batch->ordered[i]->item.item_id;
+		int64		units;
+		int64		available;
+		StockSet	stock = {0};
+		StockRow	near;
+
+		members = group(batch, i, count, &units);
+		if (stock_near(batch->call, item_id, DEFAULT_LOCATION_ID, &near) &&
+			!near.retired && stock_row_spare(&near) >= units)
+			continue;
+		stock_add_sku(batch->call, &stock, item_id, DEFAULT_LOCATION_ID);
+		available = available_now(batch->call, &stock, item_id,
+								  DEFAULT_LOCATION_ID, units);
+		for (int j = i; j < i + members; j++)
+		{
+			if (batch->ordered[j]->quantity > available)
+				refuse(batch->ordered[j], available);
+		}
+	}
+}
+
+/* Claim the keys of what is left, in their order, and give it ids. */
+static void
+claim_keys(Batch *batch)
+{
+	int			count = list_open(batch);
+
+	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_keys);
+	for (int i = 0; i < count; i++)
+	{
+		BatchRequest *request = batch->ordered[i];
+
+		route_make_id(&request->result.reservation_id,
+					  route_of_sku(request->item.sku), GetCurrentTimestamp());
+		request->keyed.has_reservation = true;
+		request->keyed.reservation_id = request->result.reservation_id;
+		if (!key_claim(batch->call, &request->keyed))
+			replay(batch, request);
+	}
+}
+
+/* Lock the stock of what is left, SKU by SKU. */
+static void
+lock_stock(Batch *batch)
+{
+	int			count = list_open(batch);
+	int			members;
+
+	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_items);
+	for (int i = 0; i < count; i += members)
+	{
+		int64		item_id = batch->ordered[i]->item.item_id;
+		int64		units;
+
+		members = group(batch, i, count, &units);
+		if (!stock_lock_enough(batch->call, &batch->stock, item_id,
+							   DEFAULT_LOCATION_ID, units))
+			stock_lock_sku(batch->call, &batch->stock, item_id,
+						   DEFAULT_LOCATION_ID);
+	}
+}
+
+/* Free dead holds of SKUs that do not suffice for all who ask. */
+static void
+reclaim(Batch *batch, TimestampTz now)
+{
+	int			count = list_open(batch);
+	int			members;
+	LineList	dead = {0};
+	bool		seen_now = false;
+
+	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_items);
+	for (int i = 0; i < count; i += members)
+	{
+		int64		units;
+		int64		found;
+		int			rows_count;
+		StockRow   *rows = stock_of_sku(&batch->stock,
+										batch->ordered[i]->item.item_id,
+										DEFAULT_LOCATION_ID, &rows_count);
+
+		members = group(batch, i, count, &units);
+		found = stock_spare(rows, rows_count);
+		if (found < units && !seen_now)
+		{
+			/* holds may have been made, and have died, while we waited */
+			call_see_now(batch->call);
+			seen_now = true;
+		}
+		for (int j = 0; j < rows_count && found < units; j++)
+			found += reclaim_collect(batch->call, &rows[j], units - found, now,
+									 &dead);
+	}
+	reclaim_free(batch->call, &batch->stock, &dead, now);
+}
+
+/* Decide one request under the locks, and write its hold. */
+static void
+serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
+{
+	Posting		posting = {"reserve", &request->result.reservation_id};
+	ReservationLine line = {0};
+	int			count;
+	StockRow   *rows = stock_of_sku(&batch->stock, request->item.item_id,
+									DEFAULT_LOCATION_ID, &count);
+	int64		spare = stock_spare(rows, count);
+	StockRow   *row;
+
+	if (!item_on_sale(&request->item, now))
+		request->error = ERRCODE_INV_LISTING_CLOSED;
+	else if (spare < request->quantity)
+		refuse(request, spare);
+	if (request->error != 0)
+	{
+		key_withdraw(batch->call, &request->keyed);
+		return;
+	}
+
+	row = stock_gather(batch->call, &batch->stock, request->item.item_id,
+					   DEFAULT_LOCATION_ID, request->quantity);
+	line.reservation_id = request->result.reservation_id;
+	line.line_no = 1;
+	line.stock = row->key;
+	line.quantity = request->quantity;
+	line.unit_price = request->item.unit_price;
+	line.currency = request->item.currency;
+	line.status = RESERVATION_ACTIVE;
+	line.customer = request->customer;
+	line.created_at = now;
+	line.expires_at = hold_expiry(now, ttl > 0 ? ttl
+								  : default_ttl(&request->item));
+	line_insert(batch->call, &line);
+	stock_post(batch->call, row, 0, request->quantity, &posting);
+
+	request->result.held = true;
+	request->result.status = RESERVATION_ACTIVE;
+	request->result.expires_at = line.expires_at;
+	request->result.available = spare - request->quantity;
+}
+
+/* Answer a request that repeats the key of an earlier one of the batch. */
+static void
+answer_repeat(BatchRequest *request)
+{
+	BatchRequest *first = request->repeats;
+
+	if (first->error == ERRCODE_INV_KEY_REUSED ||
+		!key_same_request(&request->keyed, &first->keyed))
+		request->error = ERRCODE_INV_KEY_REUSED;
+	else
+	{
+		request->error = first->error;
+		request->result = first->result;
+		request->result.replayed = first->result.held;
+	}
+}
+
+/*
+ * Hold what each request asks for, at the default location, or say in its
+ * "error" why not: IV001, IV003 (its first result has been purged), IV004,
+ * IV005, IV006.  A request that has an error
+ * already is left alone.  "ttl" in microseconds, 0: the items' or the default.
+ * Raises 40001.
+ */
+void
+reserve_batch(Call *call, BatchRequest *requests, int count, int64 ttl)
+{
+	Batch		batch = {call, requests, count};
+	TimestampTz now;
+
+	batch.ordered = palloc(count * sizeof(BatchRequest *));
+	look_keys_up(&batch);
+	find_items(&batch);
+	look(&batch);
+	if (list_open(&batch) > 0)
+	{
+		claim_keys(&batch);
+		lock_stock(&batch);
+		now = GetCurrentTimestamp();
+		reclaim(&batch, now);
+		for (int i = 0; i < count; i++)
+		{
+			if (is_open(&requests[i]))
+				serve(&batch, &requests[i], ttl, now);
+		}
+		stock_write(call, &batch.stock);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		if (requests[i].repeats != NULL)
+			answer_repeat(&requests[i]);
+	}
+}
