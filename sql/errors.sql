@@ -38,6 +38,7 @@ SELECT outcome($$SELECT inv.inv_available('NOSUCH')$$);
 SELECT outcome($$SELECT inv.inv_receive('NOSUCH', 1)$$);
 SELECT outcome($$SELECT inv.inv_adjust('NOSUCH', 1)$$);
 SELECT outcome($$SELECT inv.inv_set_stock('NOSUCH', 1)$$);
+SELECT outcome($$SELECT inv.inv_set_stripes('NOSUCH', 2)$$);
 SELECT outcome($$SELECT inv.inv_set_item('NOSUCH', 'x')$$);
 SELECT outcome($$SELECT inv.inv_rename_item('NOSUCH', 'x')$$);
 
@@ -77,6 +78,7 @@ SELECT outcome($$SELECT inv.inv_receive('A', 1, 'nowhere')$$);
 SELECT outcome($$SELECT inv.inv_adjust('A', 1, 'nowhere')$$);
 SELECT outcome($$SELECT inv.inv_set_stock('A', 1, 'nowhere')$$);
 SELECT outcome($$SELECT inv.inv_load_stock('{A}', '{1}', 'nowhere')$$);
+SELECT outcome($$SELECT inv.inv_set_stripes('A', 2, 'nowhere')$$);
 
 -- IV011: order not found
 SELECT outcome(format('SELECT inv.inv_order_status(%L)', gen_random_uuid()));
@@ -149,6 +151,10 @@ SELECT outcome($$SELECT inv.inv_add_location('')$$);
 SELECT outcome($$SELECT inv.inv_receive('A', 0)$$);
 SELECT outcome($$SELECT inv.inv_receive('A', -1)$$);
 SELECT outcome($$SELECT inv.inv_set_stock('A', -1)$$);
+SELECT outcome($$SELECT inv.inv_set_stripes(NULL, 2)$$);
+SELECT outcome($$SELECT inv.inv_set_stripes('A', NULL)$$);
+SELECT outcome($$SELECT inv.inv_set_stripes('A', 0)$$);
+SELECT outcome($$SELECT inv.inv_set_stripes('A', -1)$$);
 SELECT outcome($$SELECT inv.inv_purge('-1 day')$$);
 SELECT outcome($$SELECT inv.inv_grant('postgres', 'king')$$);
 SELECT outcome($$SELECT inv.inv_grant(NULL, 'buyer')$$);
@@ -169,6 +175,7 @@ SELECT outcome($$SELECT inv.inv_receive('A', 9007199254740993)$$);
 SELECT outcome($$SELECT inv.inv_receive('A', 9007199254740992)$$);
 SELECT outcome($$SELECT inv.inv_adjust('A', -9223372036854775808)$$);
 SELECT outcome($$SELECT inv.inv_set_stock('A', 9007199254740993)$$);
+SELECT outcome($$SELECT inv.inv_set_stripes('A', 257)$$);
 
 -- 0A000: what a later version will do
 SELECT outcome($$SELECT inv.inv_reserve('A', split => true)$$);
@@ -181,9 +188,6 @@ SELECT outcome($$SELECT inv.inv_add_item('X', max_per_customer => 2)$$);
 SELECT outcome($$SELECT inv.inv_add_item('X', limit_window => '1 day')$$);
 SELECT outcome($$SELECT inv.inv_set_item('A', max_per_customer => 2)$$);
 SELECT outcome($$SELECT inv.inv_set_item('A', limit_window => '1 day')$$);
-SELECT outcome($$SELECT inv.inv_set_stripes('A', 2)$$);
-SELECT outcome($$SELECT inv.inv_set_stripes('A', 1)$$);
-SELECT inv.inv_set_stripes('A', 1);
 SELECT outcome($$SELECT inv.inv_set_policy('A', 5)$$);
 SELECT outcome($$SELECT inv.inv_join_waitlist('A', 1, 'ann')$$);
 SELECT outcome($$SELECT inv.inv_leave_waitlist('A', 'ann')$$);

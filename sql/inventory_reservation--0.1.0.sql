@@ -79,6 +79,7 @@ CREATE TABLE inv_stock (
 	retired boolean NOT NULL DEFAULT false,
 	version bigint NOT NULL DEFAULT 1,
 	updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	earliest_expiry timestamptz NOT NULL DEFAULT 'infinity',
 	PRIMARY KEY (item_id, location_id, stripe),
 	CONSTRAINT inv_stock_never_oversold
 		CHECK (reserved >= 0
@@ -89,6 +90,10 @@ CREATE TABLE inv_stock (
 			   AND reserved <= 9007199254740992
 			   AND min_available BETWEEN -9007199254740992 AND 9007199254740992)
 ) WITH (fillfactor = 50);
+
+/* automatic stripes: the SKUs that are in stripes, all of which have a second */
+CREATE INDEX inv_stock_striped ON inv_stock (item_id, location_id)
+	WHERE stripe = 2048;
 
 CREATE TABLE inv_reservation (
 	reservation_id uuid NOT NULL,
@@ -246,6 +251,7 @@ COMMENT ON COLUMN inv_stock.backorder_unlimited IS 'True: holds are never refuse
 COMMENT ON COLUMN inv_stock.retired IS 'True: the stripe takes no new holds and goes when its last hold does.';
 COMMENT ON COLUMN inv_stock.version IS 'Counts the shop''s own changes (receive, adjust, stock-take), not the buyers''; in stripe 0, and 0 in others.';
 COMMENT ON COLUMN inv_stock.updated_at IS 'Last change by anybody.';
+COMMENT ON COLUMN inv_stock.earliest_expiry IS 'No hold on this row dies before this moment; infinity while nothing is reserved. Until then nobody need look for dead holds.';
 
 COMMENT ON TABLE inv_reservation IS 'Holds, one row a line. The row of line 1 is the lock of the whole reservation. A line whose status is active and whose expires_at has passed is dead, swept or not.';
 COMMENT ON COLUMN inv_reservation.reservation_id IS 'UUIDv7 carrying the route bucket of the first line''s SKU, see inv_route_id().';
@@ -338,6 +344,7 @@ COMMENT ON INDEX inv_reservation_expiry IS 'Finds dead holds for the sweep.';
 COMMENT ON INDEX inv_reservation_held IS 'Finds the holds on one stock row, those that die first in front.';
 COMMENT ON INDEX inv_reservation_closed IS 'Finds what the purge may delete.';
 COMMENT ON INDEX inv_order_open IS 'Orders whose goods have not left, the oldest first.';
+COMMENT ON INDEX inv_stock_striped IS 'Finds the SKUs whose stock is in stripes.';
 COMMENT ON INDEX inv_idempotency_age IS 'Finds keys that are past their retention.';
 
 /* ------------------------------------------------------------------------
@@ -699,7 +706,7 @@ COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead hol
 CREATE PROCEDURE inv_maintain()
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'inv_maintain';
-COMMENT ON PROCEDURE inv_maintain IS 'Sweeps until no hold is dead and deletes keys past their retention, committing each batch.';
+COMMENT ON PROCEDURE inv_maintain IS 'Sweeps until no hold is dead, deletes keys past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
 
 CREATE FUNCTION inv_purge(older_than interval DEFAULT NULL)
 RETURNS bigint
@@ -829,7 +836,8 @@ LANGUAGE SQL STABLE PARALLEL RESTRICTED SECURITY DEFINER
 BEGIN ATOMIC
 	WITH held AS (
 		SELECT line.item_id, line.location_id, line.stripe,
-			   sum(line.quantity)::bigint AS units
+			   sum(line.quantity)::bigint AS units,
+			   min(line.expires_at) FILTER (WHERE line.quantity > 0) AS expires_at
 		  FROM inv_reservation AS line
 		 WHERE line.status IN ('active', 'confirming')
 		 GROUP BY line.item_id, line.location_id, line.stripe
@@ -895,6 +903,15 @@ BEGIN ATOMIC
 			   item_id, location_id, stripe, NULL, NULL,
 			   reserved::text, booked_reserved::text
 		  FROM counters WHERE reserved <> booked_reserved
+		UNION ALL
+		SELECT 'a hold dies before earliest_expiry',
+			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,
+			   held.expires_at::text, stock.earliest_expiry::text
+		  FROM inv_stock AS stock
+		  JOIN held ON held.item_id = stock.item_id
+				   AND held.location_id = stock.location_id
+				   AND held.stripe = stock.stripe
+		 WHERE held.expires_at < stock.earliest_expiry
 		UNION ALL
 		SELECT 'stock of an unknown item or location',
 			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,

@@ -18,6 +18,7 @@ UPDATE inv.inv_idempotency SET created_at = created_at - by_this;
 UPDATE inv.inv_reservation SET created_at = created_at - by_this,
        closed_at = closed_at - by_this, expires_at = expires_at - by_this;
 UPDATE inv.inv_order SET created_at = created_at - by_this, updated_at = updated_at - by_this;
+UPDATE inv.inv_stock SET earliest_expiry = earliest_expiry - by_this;
 UPDATE inv.inv_ledger SET at = at - by_this;
 $$;
 

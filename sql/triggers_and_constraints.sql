@@ -22,7 +22,7 @@ BEGIN
                       FROM jsonb_each_text(to_jsonb(OLD)) AS before
                       JOIN jsonb_each_text(to_jsonb(NEW)) AS after USING (key)
                      WHERE before.value IS DISTINCT FROM after.value
-                       AND key NOT IN ('updated_at', 'expires_at', 'closed_at'))
+                       AND key NOT IN ('updated_at', 'earliest_expiry', 'expires_at', 'closed_at'))
             END));
     RETURN NEW;
 END

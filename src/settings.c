@@ -21,6 +21,8 @@ int			setting_default_ttl = 300;
 int			setting_max_ttl = 86400;
 int			setting_idempotency_retention = 86400;
 int			setting_expire_batch_size = 1000;
+int			setting_default_stripes = 1;
+int			setting_auto_stripes = 1;
 
 /*
  * Define the settings and reserve their prefix, so that a misspelt one is
@@ -58,6 +60,22 @@ settings_define(void)
 							"Also the number of rows that a batch of inv_purge() deletes.",
 							&setting_expire_batch_size,
 							1000, 1, MAX_EXPIRE_BATCH,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("inventory_reservation.default_stripes",
+							"Over how many stripes the stock of a SKU is spread when it first comes in.",
+							"inv_set_stripes() changes it afterwards.",
+							&setting_default_stripes,
+							1, 1, MAX_STRIPES,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("inventory_reservation.auto_stripes",
+							"Over how many stripes the stock of a SKU is spread when buyers queue for it; 1 never does.",
+							"inv_maintain() takes the stripes away again when the SKU has been calm for some minutes.",
+							&setting_auto_stripes,
+							1, 1, MAX_STRIPES,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 

@@ -5,6 +5,9 @@
 #ifndef INVENTORY_SETTINGS_H
 #define INVENTORY_SETTINGS_H
 
+/* How many rows the stock of a SKU at a location can be spread over. */
+#define MAX_STRIPES 256
+
 /* The most holds that one sweep takes on: bounds its memory and its locks. */
 #define MAX_EXPIRE_BATCH 100000
 
@@ -12,6 +15,8 @@ extern int	setting_default_ttl;	/* seconds */
 extern int	setting_max_ttl;	/* seconds */
 extern int	setting_idempotency_retention;	/* seconds */
 extern int	setting_expire_batch_size;	/* holds */
+extern int	setting_default_stripes;
+extern int	setting_auto_stripes;
 
 extern void settings_define(void);
 

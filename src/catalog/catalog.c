@@ -27,14 +27,19 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/nbtree.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -55,7 +60,7 @@ typedef struct KnownTable
 static const KnownTable known_tables[NUM_TABLES] = {
 	[TABLE_ITEM] = {"inv_item", 12, 2, 6},
 	[TABLE_LOCATION] = {"inv_location", 5, 2, 2},
-	[TABLE_STOCK] = {"inv_stock", 10, 1, 2},
+	[TABLE_STOCK] = {"inv_stock", 11, 2, 2},
 	[TABLE_RESERVATION] = {"inv_reservation", 16, 4, 3},
 	[TABLE_IDEMPOTENCY] = {"inv_idempotency", 6, 2, 1},
 	[TABLE_ORDER] = {"inv_order", 12, 3, 2},
@@ -225,27 +230,22 @@ Relation
 catalog_open_table(TableId table, int lockmode)
 {
 	Relation	relation;
+	Oid			relid;
 
 	for (;;)
 	{
-		Oid			relid;
-
 		CHECK_FOR_INTERRUPTS();
 		ensure_valid();
 		relid = places.tables[table];
-		relation = try_table_open(relid, lockmode);
-		if (relation == NULL)
-		{
-			places_valid = false;
-			continue;
-		}
+		LockRelationOid(relid, lockmode);
 
 		/* taking the lock may have told us that the OID is out of date */
 		ensure_valid();
 		if (places.tables[table] == relid)
 			break;
-		table_close(relation, lockmode);
+		UnlockRelationOid(relid, lockmode);
 	}
+	relation = table_open(relid, NoLock);
 
 	if (RelationGetNumberOfAttributes(relation) < known_tables[table].columns)
 		ereport(ERROR,
@@ -301,21 +301,66 @@ catalog_known_columns(TableId table)
 	return known_tables[table].columns;
 }
 
+/* A function that did not come with PostgreSQL. */
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* Does an expression call such a function? */
+static bool
+calls_foreign_function(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return check_functions_in_node(node, is_foreign_function, context) ||
+		expression_tree_walker(node, calls_foreign_function, context);
+}
+
+/* Does maintaining an index run code of the shop's? */
+static bool
+index_has_foreign_code(Oid index_id)
+{
+	Relation	index = index_open(index_id, AccessShareLock);
+	bool		foreign;
+
+	/* what the install script makes are B-trees on columns */
+	foreign = index->rd_rel->relam != BTREE_AM_OID ||
+		RelationGetIndexExpressions(index) != NIL ||
+		calls_foreign_function((Node *) RelationGetIndexPredicate(index), NULL);
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+		foreign = foreign ||
+			is_foreign_function(index_getprocid(index, i + 1, BTORDER_PROC), NULL);
+	index_close(index, AccessShareLock);
+	return foreign;
+}
+
 /*
  * Does writing to this table run code that the install script did not put
- * there: a trigger, a check, an index or a column of the shop's own?
+ * there: a trigger, a check, an index or a column of the shop's own?  Who has
+ * removed some of ours, and put as many of his own in their place, is found
+ * out by the functions they call.
  */
 bool
 catalog_has_foreign_code(TableId table, Relation relation)
 {
 	const KnownTable *known = &known_tables[table];
-	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+	TupleConstr *constraints = tupdesc->constr;
+	int			checks = constraints == NULL ? 0 : constraints->num_check;
 	List	   *indexes = RelationGetIndexList(relation);
-	int			index_count = list_length(indexes);
+	bool		foreign = relation->trigdesc != NULL ||
+		list_length(indexes) != known->indexes || checks != known->checks;
+
+	for (int i = known->columns; i < tupdesc->natts && !foreign; i++)
+		foreign = !TupleDescAttr(tupdesc, i)->attisdropped;
+	for (int i = 0; i < checks && !foreign; i++)
+		foreign = calls_foreign_function(stringToNode(constraints->check[i].ccbin),
+										 NULL);
+	for (int i = 0; i < list_length(indexes) && !foreign; i++)
+		foreign = index_has_foreign_code(list_nth_oid(indexes, i));
 
 	list_free(indexes);
-	return relation->trigdesc != NULL ||
-		index_count != known->indexes ||
-		RelationGetNumberOfAttributes(relation) != known->columns ||
-		(constraints != NULL && constraints->num_check != known->checks);
+	return foreign;
 }

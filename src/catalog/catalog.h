@@ -41,6 +41,9 @@ typedef enum IndexId
 
 #define NUM_INDEXES (INDEX_ORDER_RESERVATION + 1)
 
+/* No table of ours has more indexes than this, unless the shop adds some. */
+#define MAX_OWN_INDEXES 8
+
 extern void catalog_init(void);
 extern Oid	catalog_schema(void);
 extern Relation catalog_open_table(TableId table, int lockmode);

@@ -12,6 +12,7 @@
 
 #include "access/genam.h"
 #include "access/relscan.h"
+#include "access/tableam.h"
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
@@ -81,6 +82,44 @@ compat_add_permission_info(List **permission_infos, RangeTblEntry *rte)
 {
 #if PG_VERSION_NUM >= 160000
 	addRTEPermissionInfo(permission_infos, rte);
+#endif
+}
+
+/*
+ * Enter a row in its table's indexes, of which none summarizes.  16: those that
+ * do may be all that is asked for.
+ */
+static inline void
+compat_insert_index_tuples(ResultRelInfo *result_info, TupleTableSlot *slot,
+						   EState *estate, bool update)
+{
+#if PG_VERSION_NUM >= 160000
+	List	   *recheck = ExecInsertIndexTuples(result_info, slot, estate, update,
+												false, NULL, NIL, false);
+#else
+	List	   *recheck = ExecInsertIndexTuples(result_info, slot, estate, update,
+												false, NULL, NIL);
+#endif
+
+	list_free(recheck);
+}
+
+/*
+ * Update a row of a table of whose indexes none summarizes.  16: says which of
+ * the indexes are to be updated.
+ */
+static inline void
+compat_table_tuple_update(Relation relation, ItemPointer tid,
+						  TupleTableSlot *slot, Snapshot snapshot,
+						  bool *update_indexes)
+{
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes which;
+
+	simple_table_tuple_update(relation, tid, slot, snapshot, &which);
+	*update_indexes = which != TU_None;
+#else
+	simple_table_tuple_update(relation, tid, slot, snapshot, update_indexes);
 #endif
 }
 

@@ -14,6 +14,7 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
@@ -259,34 +260,29 @@ result_row(Call *call, FunctionCallInfo fcinfo, const Datum *values,
 		   const bool *nulls, int count)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(call->caller_context);
-	TupleDesc	tupdesc = fcinfo->flinfo->fn_extra;
+	Oid			type = get_func_rettype(fcinfo->flinfo->fn_oid);
+	TupleDesc	tupdesc = lookup_rowtype_tupdesc_noerror(type, -1, true);
 	Datum	   *all_values;
 	bool	   *all_nulls;
+	int			all_count;
 	Datum		result;
 
 	if (tupdesc == NULL)
-	{
-		TupleDesc	found;
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s is not declared to return a row type",
+						call->name)));
 
-		if (get_call_result_type(fcinfo, NULL, &found) != TYPEFUNC_COMPOSITE)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("%s is not declared to return a row type",
-							call->name)));
-		MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-		tupdesc = BlessTupleDesc(CreateTupleDescCopy(found));
-		fcinfo->flinfo->fn_extra = tupdesc;
-		MemoryContextSwitchTo(call->caller_context);
-	}
-
-	all_values = palloc0(Max(tupdesc->natts, count) * sizeof(Datum));
-	all_nulls = palloc(Max(tupdesc->natts, count) * sizeof(bool));
-	memset(all_nulls, true, Max(tupdesc->natts, count) * sizeof(bool));
+	all_count = Max(tupdesc->natts, count);
+	all_values = palloc0(all_count * sizeof(Datum));
+	all_nulls = palloc(all_count * sizeof(bool));
+	memset(all_nulls, true, all_count * sizeof(bool));
 	memcpy(all_values, values, count * sizeof(Datum));
 	memcpy(all_nulls, nulls, count * sizeof(bool));
 
 	/* this may copy too: a value that is stored out of line is fetched */
 	result = HeapTupleGetDatum(heap_form_tuple(tupdesc, all_values, all_nulls));
+	ReleaseTupleDesc(tupdesc);
 	MemoryContextSwitchTo(old_context);
 	return result;
 }

@@ -16,6 +16,7 @@
 #include "records/idempotency.h"
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
+#include "settings.h"
 #include "table/sql.h"
 
 PG_FUNCTION_INFO_V1(inv_receive);

@@ -41,6 +41,7 @@
 #include "functions/arguments.h"
 #include "records/duration.h"
 #include "rules/expire.h"
+#include "rules/stripes.h"
 #include "settings.h"
 #include "table/sql.h"
 
@@ -275,7 +276,7 @@ static int64
 maintain_holds(int64 batch)
 {
 	Call	   *call = call_begin("inv_maintain()", CALL_WRITES);
-	int64		swept = expire_dead_holds(call, batch);
+	int64		swept = expire_dead_holds_nowait(call, batch);
 
 	call_end(call);
 	return swept;
@@ -297,10 +298,28 @@ maintain_keys(int64 batch)
 }
 
 /*
+ * One step of inv_maintain(): make one row of the stock of a SKU that needs no
+ * stripes any more.  False if there is none.
+ */
+static bool
+maintain_stripes(void)
+{
+	Call	   *call = call_begin("inv_maintain()", CALL_WRITES);
+	int64		item_id;
+	int32		location_id;
+	bool		found = calm_stripes(call, &item_id, &location_id);
+
+	if (found)
+		set_stripes(call, item_id, location_id, 1);
+	call_end(call);
+	return found;
+}
+
+/*
  * inv_maintain()
  *
- * A procedure.  Sweeps, then deletes keys past their retention, and commits
- * after each batch.  A batch that was not full is the last: it ends even
+ * A procedure.  Sweeps, then deletes keys past their retention, then takes
+ * automatic stripes away, and commits after each batch.  A batch that was not full is the last: it ends even
  * while holds die as fast as they are swept.  Raises 2D000 inside a
  * transaction block.
  *
@@ -324,6 +343,9 @@ inv_maintain(PG_FUNCTION_ARGS)
 		sql_commit();
 	sql_commit();
 	while (maintain_keys(batch) >= batch)
+		sql_commit();
+	sql_commit();
+	while (maintain_stripes())
 		sql_commit();
 	sql_commit();
 	sql_end_procedure();

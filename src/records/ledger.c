@@ -67,5 +67,5 @@ ledger_append(Call *call, const Posting *posting,
 	row_set_text(table, LEDGER_LOGIN_ROLE, call_login_role(call));
 	row_set_text(table, LEDGER_CALLER_ROLE, call_caller_role(call));
 	row_set_text(table, LEDGER_REASON, posting->reason);
-	row_insert(call, table);
+	row_append(call, table);
 }

@@ -262,7 +262,7 @@ reservation_add_stock(const Reservation *reservation, StockSet *set)
 	}
 }
 
-/* Insert a line. */
+/* Insert a line, which nothing finds before row_flush_appends(). */
 void
 line_insert(Call *call, const ReservationLine *line)
 {
@@ -290,7 +290,7 @@ line_insert(Call *call, const ReservationLine *line)
 			TimestampTzGetDatum(line->created_at));
 	if (line->metadata != (Datum) 0)
 		row_set(table, RESERVATION_METADATA, line->metadata);
-	row_insert(call, table);
+	row_append(call, table);
 }
 
 /* Begin to change a line, whose reservation the caller has locked. */
@@ -392,16 +392,17 @@ held_lines_walk(RowWalk *walk, Call *call, const StockKey *stock,
 
 /*
  * Take a dead line for freeing it, without waiting: first the reservation's
- * lock, then the line, of which what it holds is read anew.  ROW_GONE: it is
- * no longer dead, or freed already.  Raises 40001.
+ * lock, unless the caller has that, then the line, of which what it holds is
+ * read anew.  ROW_GONE: it is no longer dead, or freed already.  Raises 40001.
  */
 RowLock
-line_lock_dead(Call *call, ReservationLine *line, TimestampTz now)
+line_lock_dead(Call *call, ReservationLine *line, bool reservation_locked,
+			   TimestampTz now)
 {
 	OpenTable  *table = call_open(call, TABLE_RESERVATION);
 	RowLock		result;
 
-	if (line->line_no != 1)
+	if (line->line_no != 1 && !reservation_locked)
 	{
 		ItemPointerData first;
 
@@ -424,15 +425,19 @@ line_lock_dead(Call *call, ReservationLine *line, TimestampTz now)
 
 /*
  * Units of a SKU at a location under dead holds, as the call's snapshot sees
- * them; stops counting when there are "enough".
+ * them, none of which died before "from"; stops counting when there are
+ * "enough".
  */
 int64
-dead_units(Call *call, int64 item_id, int32 location_id, TimestampTz now,
-		   int64 enough)
+dead_units(Call *call, int64 item_id, int32 location_id, TimestampTz from,
+		   TimestampTz now, int64 enough)
 {
-	ScanKeyData keys[3];
+	ScanKeyData keys[4];
 	RowWalk		walk;
 	int64		units = 0;
+
+	if (from > now)
+		return 0;
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(item_id));
@@ -440,8 +445,11 @@ dead_units(Call *call, int64 item_id, int32 location_id, TimestampTz now,
 				Int32GetDatum(location_id));
 	ScanKeyInit(&keys[2], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(now));
+	/* closed holds may stand in front in the index for as long as an old snapshot lives */
+	ScanKeyInit(&keys[3], 3, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+				TimestampTzGetDatum(from));
 	row_walk_begin(&walk, call, call_open(call, TABLE_RESERVATION),
-				   INDEX_RESERVATION_HELD, keys, 3);
+				   INDEX_RESERVATION_HELD, keys, 4);
 	while (units < enough && row_walk_next(&walk))
 		units += row_get_int64(walk.slot, RESERVATION_QUANTITY);
 	row_walk_end(&walk);

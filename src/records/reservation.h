@@ -78,9 +78,9 @@ extern void held_lines_walk(RowWalk *walk, Call *call, const StockKey *stock,
 extern void line_read(ReservationLine *line, TupleTableSlot *slot);
 extern void line_read_units(ReservationLine *line, TupleTableSlot *slot);
 extern RowLock line_lock_dead(Call *call, ReservationLine *line,
-							  TimestampTz now);
+							  bool reservation_locked, TimestampTz now);
 extern int64 dead_units(Call *call, int64 item_id, int32 location_id,
-						TimestampTz now, int64 enough);
+						TimestampTz from, TimestampTz now, int64 enough);
 
 extern char *uuid_text(const pg_uuid_t *id);
 

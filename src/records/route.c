@@ -52,16 +52,36 @@ route_of_id(const pg_uuid_t *id)
 	return ((id->data[6] << 8) | id->data[7]) & BUCKET_MASK;
 }
 
+/*
+ * The 8 random bytes of an id.  They are asked for many at a time: asking costs
+ * about as much as writing a row.  The server's processes are forked before
+ * any of them gets here, so no two share a supply.
+ */
+static void
+random_bytes(unsigned char *bytes)
+{
+	static unsigned char supply[512];
+	static size_t left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(supply, sizeof(supply)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(supply);
+	}
+	left -= 8;
+	memcpy(bytes, &supply[left], 8);
+}
+
 /* Make an id that carries a bucket. */
 void
 route_make_id(pg_uuid_t *id, int bucket, TimestampTz now)
 {
 	uint64		milliseconds = (uint64) (now + EPOCH_OFFSET) / 1000;
 
-	if (!pg_strong_random(&id->data[8], 8))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	random_bytes(&id->data[8]);
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (unsigned char) (milliseconds >> (8 * (5 - i)));
 	id->data[6] = 0x70 | (bucket >> 8);

@@ -38,18 +38,22 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
 #include "records/item.h"
 #include "records/stock.h"
+#include "settings.h"
 #include "table/row.h"
 #include "table/sql.h"
 
@@ -64,7 +68,8 @@ enum ColumnOfStock
 	STOCK_BACKORDER_UNLIMITED,
 	STOCK_RETIRED,
 	STOCK_VERSION,
-	STOCK_UPDATED_AT
+	STOCK_UPDATED_AT,
+	STOCK_EARLIEST_EXPIRY
 };
 
 /* The lock order. */
@@ -96,7 +101,10 @@ read_row(StockRow *row, TupleTableSlot *slot)
 	row->backorder_unlimited = row_get_bool(slot, STOCK_BACKORDER_UNLIMITED);
 	row->retired = row_get_bool(slot, STOCK_RETIRED);
 	row->version = row_get_int64(slot, STOCK_VERSION);
+	row->earliest_expiry = row_get_int64(slot, STOCK_EARLIEST_EXPIRY);
 	row->changed = false;
+	row->current = false;
+	row->contested = false;
 }
 
 /* By key; of two with one key the one that has been read comes first. */
@@ -363,6 +371,46 @@ queue_tag(LOCKTAG *tag, const StockKey *key)
 }
 
 /*
+ * A wait this many times as long as deadlock_timeout makes even a transaction
+ * that is innocent look for a deadlock.
+ */
+#define PATIENCE 60
+
+/*
+ * Wait for a place in a queue.
+ *
+ * PostgreSQL looks for a deadlock when a wait has lasted for deadlock_timeout:
+ * with the whole lock table locked, and in time that grows with the square of
+ * the queue.  A thousand waiters who do that each second keep the queue from
+ * moving, and it never recovers.  And where two transactions do block each
+ * other, whoever looks first is the one to die, which may be anybody who only
+ * stands behind them.
+ *
+ * A call that is the first in its transaction to write locks in order, and so
+ * is never the one that closes a circle: in each there is another that has
+ * made more than one call, and looks in time.  So such a call does not look.
+ */
+static LockAcquireResult
+wait_in_queue(Call *call, const LOCKTAG *tag)
+{
+	LockAcquireResult result;
+	int			level;
+
+	if (!call->first_to_write)
+		return LockAcquire(tag, ExclusiveLock, false, false);
+
+	level = NewGUCNestLevel();
+	(void) set_config_option("deadlock_timeout",
+							 psprintf("%dms", (int) Min((int64) DeadlockTimeout *
+														PATIENCE, INT_MAX)),
+							 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+	result = LockAcquire(tag, ExclusiveLock, false, false);
+	AtEOXact_GUC(true, level);
+	return result;
+}
+
+/*
  * A place in a queue is in the shared lock table, which is not made for
  * transactions that hold thousands: beyond so many rows a transaction gives
  * its places up as soon as it has the rows.  The next in the queue then waits
@@ -399,6 +447,8 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 	LOCKTAG		tag;
 	LockAcquireResult place;
 	RowLock		result = ROW_CHANGED;
+	ItemPointerData seen;
+	bool		waited = false;
 	bool		stale = false;
 
 	queue_tag(&tag, &row->key);
@@ -415,8 +465,8 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 			return result;
 		}
 		ExecClearTuple(table->found);
-		place = LockAcquire(&tag, ExclusiveLock, false, false);
-		stale = true;
+		place = wait_in_queue(call, &tag);
+		waited = stale = true;
 	}
 	while (result == ROW_CHANGED)
 	{
@@ -430,6 +480,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 				break;
 			}
 		}
+		seen = row->tid;
 		if (needed == ANY_UNITS)
 			result = row_lock(call, table, &row->tid, wait);
 		else if (row->retired || stock_row_spare(row) < needed)
@@ -439,7 +490,11 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 		stale = true;
 	}
 	if (result == ROW_LOCKED)
+	{
 		read_row(row, table->found);
+		row->current = ItemPointerEquals(&seen, &row->tid);
+		row->contested = waited && LockHasWaiters(&tag, ExclusiveLock, false);
+	}
 	if (place == LOCKACQUIRE_ALREADY_HELD || result != ROW_LOCKED ||
 		!may_keep_place())
 		LockRelease(&tag, ExclusiveLock, false);
@@ -495,6 +550,19 @@ stock_lock(Call *call, StockSet *set)
 			require_row(call, table, &set->rows[i]);
 	}
 	lock_rows(call, set, 0);
+
+	/* a stripe may have been retired while we waited for it */
+	wanted = set->count;
+	for (int i = 0; i < wanted; i++)
+	{
+		StockRow	first = {set->rows[i].key};
+
+		first.key.stripe = FIRST_STRIPE;
+		if (set->rows[i].retired && stock_find(set, first.key) == NULL &&
+			stock_try_lock(call, &first))
+			add_row(set, &first);
+	}
+	sort_set(set);
 }
 
 /*
@@ -530,12 +598,13 @@ stock_lock_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 
 /*
  * Lock one row of a SKU that has "units" to spare, and add it.  False if there
- * is none: then nothing of the SKU is locked.  The caller holds no row of it,
- * nor of one that comes later.  Raises 40001.
+ * is none: then nothing of the SKU is locked.  "near" is what stock_near() has
+ * found, or NULL.  The caller holds no row of the SKU, nor of one that comes
+ * later.  Raises 40001.
  */
 bool
 stock_lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
-				  int64 units)
+				  int64 units, const StockRow *near)
 {
 	OpenTable  *table = call_open(call, TABLE_STOCK);
 
@@ -548,11 +617,17 @@ stock_lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
 		StockRow	row;
 		StockRow	busy;
 
+		bool		found = waits == 0 && near != NULL;
+
+		if (found)
+			row = *near;
+
 		/* down the ring, and round */
 		while (passed < MAX_PASSED &&
-			   find_up_to(call, item_id, location_id, place, &row) &&
+			   (found || find_up_to(call, item_id, location_id, place, &row)) &&
 			   !(wrapped && row.key.stripe <= begin))
 		{
+			found = false;
 			if (!row.retired && stock_row_spare(&row) >= units)
 			{
 				switch (lock_row(call, table, &row, ROW_SKIP_BUSY, units))
@@ -653,13 +728,12 @@ stock_of_sku(StockSet *set, int64 item_id, int32 location_id, int *count)
 }
 
 /*
- * Make stock rows of a SKU, those of the stripes that are not there yet, and
- * the default location.  For the shop's calls; buyers find no row and are told
- * that there is no stock.
+ * Make the first "stripes" stock rows of a SKU, where they are not there yet,
+ * and the default location.  For the shop's calls; buyers find no row and are
+ * told that there is no stock.
  */
 void
-stock_create(Call *call, int64 item_id, int32 location_id,
-			 const int32 *stripes, int count)
+stock_create(Call *call, int64 item_id, int32 location_id, int stripes)
 {
 	static SqlStatement insert_location = {
 		"INSERT INTO inv_location (location_id, code, name)"
@@ -680,11 +754,11 @@ stock_create(Call *call, int64 item_id, int32 location_id,
 	sql_begin(call);
 	if (location_id == DEFAULT_LOCATION_ID)
 		sql_run(call, &insert_location, NULL, NULL);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < stripes; i++)
 	{
 		Datum		values[3] = {
 			Int64GetDatum(item_id), Int32GetDatum(location_id),
-			Int32GetDatum(stripes[i])
+			Int32GetDatum(stock_stripe_place(i))
 		};
 
 		sql_run(call, &insert_stock, values, NULL);
@@ -694,19 +768,17 @@ stock_create(Call *call, int64 item_id, int32 location_id,
 }
 
 /*
- * Lock all rows of a SKU at a location and add them, making the first if there
- * is none.  Raises 40001.
+ * Lock all rows of a SKU at a location and add them, making them if there are
+ * none.  Raises 40001.
  */
 void
 stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
 					 int32 location_id)
 {
-	int32		first = FIRST_STRIPE;
-
 	stock_lock_sku(call, set, item_id, location_id);
 	if (set->count == 0)
 	{
-		stock_create(call, item_id, location_id, &first, 1);
+		stock_create(call, item_id, location_id, setting_default_stripes);
 		stock_lock_sku(call, set, item_id, location_id);
 	}
 	if (set->count == 0)
@@ -750,10 +822,32 @@ stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 {
 	row->on_hand += delta_on_hand;
 	row->reserved += delta_reserved;
+	if (row->reserved == 0)
+		row->earliest_expiry = DT_NOEND;
 	row->changed = true;
 	ledger_append(call, posting, row->key.item_id, row->key.location_id,
 				  row->key.stripe, delta_on_hand, delta_reserved,
 				  row->on_hand, row->reserved);
+}
+
+/* Post a hold of so many units, which dies at a moment. */
+void
+stock_post_hold(Call *call, StockRow *row, int64 units, TimestampTz expires_at,
+				const Posting *posting)
+{
+	row->earliest_expiry = Min(row->earliest_expiry, expires_at);
+	stock_post(call, row, 0, units, posting);
+}
+
+/* The moment before which no hold on any of the rows dies. */
+TimestampTz
+stock_earliest_expiry(const StockRow *rows, int count)
+{
+	TimestampTz earliest = DT_NOEND;
+
+	for (int i = 0; i < count; i++)
+		earliest = Min(earliest, rows[i].earliest_expiry);
+	return earliest;
 }
 
 /* Move units that are on hand from one stripe of a SKU to another. */
@@ -858,6 +952,8 @@ stock_write(Call *call, StockSet *set)
 		row_set(table, STOCK_VERSION, Int64GetDatum(row->version));
 		row_set(table, STOCK_UPDATED_AT,
 				TimestampTzGetDatum(GetCurrentTimestamp()));
+		row_set(table, STOCK_EARLIEST_EXPIRY,
+				TimestampTzGetDatum(row->earliest_expiry));
 		row_update(call, table);
 	}
 }

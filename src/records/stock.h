@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "storage/itemptr.h"
+#include "utils/timestamp.h"
 
 #include "records/ledger.h"
 #include "table/call.h"
@@ -44,7 +45,10 @@ typedef struct StockRow
 	bool		backorder_unlimited;
 	bool		retired;		/* takes no new holds */
 	int64		version;		/* counted in the first stripe only */
+	TimestampTz earliest_expiry;	/* no hold on it dies before */
 	bool		changed;		/* stock_write() has something to write */
+	bool		current;		/* locked, and as the call's snapshot sees it */
+	bool		contested;		/* we waited for it, and others do behind us */
 } StockRow;
 
 /*
@@ -81,7 +85,8 @@ extern void stock_lock_sku(Call *call, StockSet *set, int64 item_id,
 extern void stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
 								 int32 location_id);
 extern bool stock_lock_enough(Call *call, StockSet *set, int64 item_id,
-							  int32 location_id, int64 units);
+							  int32 location_id, int64 units,
+							  const StockRow *near);
 extern bool stock_try_lock(Call *call, StockRow *row);
 extern void stock_add_locked(StockSet *set, const StockRow *row);
 
@@ -90,12 +95,15 @@ extern int64 stock_row_spare(const StockRow *row);
 extern int64 stock_spare(const StockRow *rows, int count);
 extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 					   int64 delta_reserved, const Posting *posting);
+extern void stock_post_hold(Call *call, StockRow *row, int64 units,
+							TimestampTz expires_at, const Posting *posting);
+extern TimestampTz stock_earliest_expiry(const StockRow *rows, int count);
 extern StockRow *stock_gather(Call *call, StockSet *set, int64 item_id,
 							  int32 location_id, int64 units);
 extern void stock_write(Call *call, StockSet *set);
 
 /* making rows */
 extern void stock_create(Call *call, int64 item_id, int32 location_id,
-						 const int32 *stripes, int count);
+						 int stripes);
 
 #endif							/* INVENTORY_STOCK_H */

@@ -54,14 +54,16 @@ reclaim_collect(Call *call, const StockRow *row, int64 wanted,
 	RowWalk		walk;
 	int64		found = 0;
 
+	if (row->earliest_expiry > now)
+		return 0;
 	held_lines_walk(&walk, call, &row->key, now);
 	while (found < wanted && row_walk_next(&walk))
 	{
 		ReservationLine line;
 
-		line_read(&line, walk.slot);
+		line_read_units(&line, walk.slot);
 		if (line.quantity == 0 ||
-			line_lock_dead(call, &line, now) != ROW_LOCKED)
+			line_lock_dead(call, &line, false, now) != ROW_LOCKED)
 			continue;
 		line_list_add(dead, &line);
 		found += line.quantity;

@@ -26,6 +26,7 @@
 #include "records/route.h"
 #include "rules/reclaim.h"
 #include "rules/reserve.h"
+#include "rules/stripes.h"
 #include "settings.h"
 
 /* A line as it is wanted: one a SKU, in the buyer's order. */
@@ -34,6 +35,8 @@ typedef struct WantedLine
 	CatalogueItem item;
 	int64		quantity;		/* units */
 	int64		available;		/* units found, dead holds included */
+	bool		near_suffices;
+	StockRow	near;			/* the stripe to begin at */
 } WantedLine;
 
 /* All that one call of reserve() works on. */
@@ -185,11 +188,14 @@ int64
 available_now(Call *call, StockSet *stock, int64 item_id, int32 location_id,
 			  int64 enough)
 {
-	int64		units = spare_units(stock, item_id, location_id);
+	int			count;
+	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
+	int64		units = stock_spare(rows, count);
 
 	if (units < enough)
-		units += dead_units(call, item_id, location_id, GetCurrentTimestamp(),
-							enough - units);
+		units += dead_units(call, item_id, location_id,
+							stock_earliest_expiry(rows, count),
+							GetCurrentTimestamp(), enough - units);
 	return Max(units, 0);
 }
 
@@ -300,12 +306,15 @@ look(Reserving *reserving, ReserveResult *result)
 	{
 		WantedLine *line = &reserving->lines[i];
 		StockSet	stock = {0};
-		StockRow	near;
 
-		if (stock_near(call, line->item.item_id, reserving->location_id, &near) &&
-			!near.retired && stock_row_spare(&near) >= line->quantity)
+		line->near_suffices =
+			stock_near(call, line->item.item_id, reserving->location_id,
+					   &line->near) &&
+			!line->near.retired &&
+			stock_row_spare(&line->near) >= line->quantity;
+		if (line->near_suffices)
 		{
-			line->available = stock_row_spare(&near);
+			line->available = stock_row_spare(&line->near);
 			continue;
 		}
 		stock_add_sku(call, &stock, line->item.item_id, reserving->location_id);
@@ -341,7 +350,8 @@ lock_stock(Reserving *reserving)
 		int64		item_id = ordered[i]->item.item_id;
 
 		if (!stock_lock_enough(reserving->call, &reserving->stock, item_id,
-							   reserving->location_id, ordered[i]->quantity))
+							   reserving->location_id, ordered[i]->quantity,
+							   ordered[i]->near_suffices ? &ordered[i]->near : NULL))
 			stock_lock_sku(reserving->call, &reserving->stock, item_id,
 						   reserving->location_id);
 	}
@@ -414,9 +424,13 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
-		StockRow   *row = stock_gather(reserving->call, &reserving->stock,
-									   line->item.item_id,
-									   reserving->location_id, line->quantity);
+		StockRow   *row;
+
+		spread_if_contested(reserving->call, &reserving->stock,
+							line->item.item_id, reserving->location_id);
+		row = stock_gather(reserving->call, &reserving->stock,
+						   line->item.item_id, reserving->location_id,
+						   line->quantity);
 
 		written.line_no = i + 1;
 		written.stock = row->key;
@@ -425,7 +439,8 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 		written.currency = line->item.currency;
 		line_insert(reserving->call, &written);
 		written.metadata = (Datum) 0;
-		stock_post(reserving->call, row, 0, line->quantity, &posting);
+		stock_post_hold(reserving->call, row, line->quantity,
+						result->expires_at, &posting);
 		result->available = Min(result->available,
 								Max(line->available - line->quantity, 0));
 	}

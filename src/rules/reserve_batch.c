@@ -22,6 +22,7 @@
 #include "records/route.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_batch.h"
+#include "rules/stripes.h"
 
 typedef struct Batch
 {
@@ -112,6 +113,23 @@ replay(Batch *batch, BatchRequest *request)
 		request->error = ERRCODE_INV_RESERVATION_UNKNOWN;
 }
 
+/*
+ * Refuse a request, unless its key turns out to have been used: by now the
+ * call may see more than when the key was looked up, and what another has got
+ * with the same key must not be the reason.
+ */
+static void
+refuse(Batch *batch, BatchRequest *request, int error, int64 available)
+{
+	if (key_replays(batch->call, &request->keyed))
+	{
+		replay(batch, request);
+		return;
+	}
+	request->error = error;
+	request->result.available = Max(available, 0);
+}
+
 /* Look all keys up, in their order. */
 static void
 look_keys_up(Batch *batch)
@@ -152,18 +170,10 @@ find_items(Batch *batch)
 		else
 			found = item_find(batch->call, request->sku, &request->item);
 		if (!found)
-			request->error = ERRCODE_INV_SKU_UNKNOWN;
+			refuse(batch, request, ERRCODE_INV_SKU_UNKNOWN, 0);
 		else if (!item_on_sale(&request->item, now))
-			request->error = ERRCODE_INV_LISTING_CLOSED;
+			refuse(batch, request, ERRCODE_INV_LISTING_CLOSED, 0);
 	}
-}
-
-/* Refuse a request for lack of stock. */
-static void
-refuse(BatchRequest *request, int64 available)
-{
-	request->error = ERRCODE_INV_INSUFFICIENT_STOCK;
-	request->result.available = Max(available, 0);
 }
 
 /*
@@ -211,7 +221,8 @@ look(Batch *batch)
 		for (int j = i; j < i + members; j++)
 		{
 			if (batch->ordered[j]->quantity > available)
-				refuse(batch->ordered[j], available);
+				refuse(batch, batch->ordered[j], ERRCODE_INV_INSUFFICIENT_STOCK,
+					   available);
 		}
 	}
 }
@@ -251,7 +262,7 @@ lock_stock(Batch *batch)
 
 		members = group(batch, i, count, &units);
 		if (!stock_lock_enough(batch->call, &batch->stock, item_id,
-							   DEFAULT_LOCATION_ID, units))
+							   DEFAULT_LOCATION_ID, units, NULL))
 			stock_lock_sku(batch->call, &batch->stock, item_id,
 						   DEFAULT_LOCATION_ID);
 	}
@@ -306,13 +317,16 @@ serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 	if (!item_on_sale(&request->item, now))
 		request->error = ERRCODE_INV_LISTING_CLOSED;
 	else if (spare < request->quantity)
-		refuse(request, spare);
+		request->error = ERRCODE_INV_INSUFFICIENT_STOCK;
+	request->result.available = Max(spare, 0);
 	if (request->error != 0)
 	{
 		key_withdraw(batch->call, &request->keyed);
 		return;
 	}
 
+	spread_if_contested(batch->call, &batch->stock, request->item.item_id,
+						DEFAULT_LOCATION_ID);
 	row = stock_gather(batch->call, &batch->stock, request->item.item_id,
 					   DEFAULT_LOCATION_ID, request->quantity);
 	line.reservation_id = request->result.reservation_id;
@@ -327,7 +341,8 @@ serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 	line.expires_at = hold_expiry(now, ttl > 0 ? ttl
 								  : default_ttl(&request->item));
 	line_insert(batch->call, &line);
-	stock_post(batch->call, row, 0, request->quantity, &posting);
+	stock_post_hold(batch->call, row, request->quantity, line.expires_at,
+					&posting);
 
 	request->result.held = true;
 	request->result.status = RESERVATION_ACTIVE;

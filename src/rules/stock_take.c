@@ -22,6 +22,7 @@
 #include "rules/reclaim.h"
 #include "rules/reserve.h"
 #include "rules/stock_take.h"
+#include "rules/stripes.h"
 #include "table/sql.h"
 
 /* How many holds IV012 names. */
@@ -297,6 +298,10 @@ post_evenly(Call *call, StockSet *stock, int64 delta, const Posting *posting)
 		if (units != 0 || row->key.stripe == FIRST_STRIPE)
 			stock_post(call, row, units, 0, posting);
 	}
+
+	/* what the first lacks of its safety stock, the others must not sell */
+	if (delta < 0 && stock->count > 1 && stock_row_spare(&stock->rows[0]) < 0)
+		share_evenly(call, stock->rows, stock->count);
 }
 
 /*

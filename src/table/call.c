@@ -27,7 +27,6 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -38,8 +37,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/catalog.h"
-#include "catalog/compat.h"
-#include "table/call.h"
+#include "table/row.h"
 
 /*
  * Begin a call.  "name" is for error messages, as in "inv_reserve()"; "kind"
@@ -70,6 +68,7 @@ call_begin(const char *name, CallKind kind)
 	call->context = context;
 	call->caller_context = old_context;
 	call->guc_level = -1;
+	call->first_to_write = !TransactionIdIsValid(GetTopTransactionIdIfAny());
 	MemoryContextSwitchTo(old_context);
 
 	call->caller = GetUserId();
@@ -82,7 +81,6 @@ call_begin(const char *name, CallKind kind)
 	{
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		AfterTriggerBeginQuery();
 	}
 	else if (!ActiveSnapshotSet())
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -101,7 +99,8 @@ call_begin(const char *name, CallKind kind)
 void
 call_end(Call *call)
 {
-	if (call->kind == CALL_WRITES)
+	row_flush_appends(call);
+	if (call->estate != NULL)
 		AfterTriggerEndQuery(call->estate);
 
 	for (int i = 0; i < NUM_TABLES; i++)
@@ -116,10 +115,10 @@ call_end(Call *call)
 				index_close(table->indexes[j], NoLock);
 		}
 		ExecDropSingleTupleTableSlot(table->found);
-		if (table->next != NULL)
-			ExecDropSingleTupleTableSlot(table->next);
 		if (table->indexes_open)
-			ExecCloseIndices(table->result_info);
+			writer_close_indexes(table->writer);
+		if (table->writer != NULL && !table->writer->kept)
+			writer_close(table->writer);
 		table_close(table->relation, NoLock);
 	}
 	if (call->estate != NULL)
@@ -159,6 +158,7 @@ call_see_now(Call *call)
 void
 call_next_command(Call *call)
 {
+	row_flush_appends(call);
 	CommandCounterIncrement();
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -184,35 +184,6 @@ call_pin_search_path(Call *call)
 }
 
 /*
- * Make the executor state that inserting and updating want: it has a range
- * table entry for every table of ours, whether this call opens it or not.
- */
-static void
-make_executor_state(Call *call)
-{
-	EState	   *estate = CreateExecutorState();
-	List	   *range_table = NIL;
-	List	   *permission_infos = NIL;
-	MemoryContext old_context = MemoryContextSwitchTo(estate->es_query_cxt);
-
-	for (int i = 0; i < NUM_TABLES; i++)
-	{
-		RangeTblEntry *entry = makeNode(RangeTblEntry);
-
-		entry->rtekind = RTE_RELATION;
-		entry->relkind = RELKIND_RELATION;
-		entry->rellockmode = RowExclusiveLock;
-		compat_add_permission_info(&permission_infos, entry);
-		range_table = lappend(range_table, entry);
-	}
-	compat_init_range_table(estate, range_table, permission_infos);
-	estate->es_output_cid = GetCurrentCommandId(false);
-	compat_eval_plan_qual_init(&call->epq, estate);
-	MemoryContextSwitchTo(old_context);
-	call->estate = estate;
-}
-
-/*
  * A table of ours, opened and locked once in a call; it stays locked until
  * the transaction ends.
  */
@@ -233,28 +204,39 @@ call_open(Call *call, TableId id)
 
 	table->found = table_slot_create(table->relation, NULL);
 
-	if (call->kind == CALL_WRITES)
-	{
-		if (call->estate == NULL)
-			make_executor_state(call);
-		if (catalog_has_foreign_code(id, table->relation))
-			call_pin_search_path(call);
-
-		MemoryContextSwitchTo(call->estate->es_query_cxt);
-		table->range_entry = list_nth_node(RangeTblEntry,
-										   call->estate->es_range_table, id);
-		table->range_entry->relid = RelationGetRelid(table->relation);
-		table->result_info = makeNode(ResultRelInfo);
-		InitResultRelInfo(table->result_info, table->relation, id + 1, NULL, 0);
-		/* AfterTriggerEndQuery looks relations with triggers up here */
-		call->estate->es_opened_result_relations =
-			lappend(call->estate->es_opened_result_relations,
-					table->result_info);
-	}
-
 	MemoryContextSwitchTo(old_context);
 	call->tables[id] = table;
 	return table;
+}
+
+/*
+ * What writing to a table needs, got ready when the call first writes to it.
+ * From the first table with foreign code on search_path is pinned, and AFTER
+ * triggers are queued.
+ */
+Writer *
+call_writer(Call *call, OpenTable *table)
+{
+	Assert(call->kind == CALL_WRITES);
+	if (table->writer != NULL)
+		return table->writer;
+
+	table->writer = writer_open_kept(table->id, table->relation);
+	if (table->writer == NULL)
+	{
+		call_pin_search_path(call);
+		if (call->estate == NULL)
+		{
+			MemoryContext old_context = MemoryContextSwitchTo(call->context);
+
+			call->estate = writer_executor_state();
+			AfterTriggerBeginQuery();
+			MemoryContextSwitchTo(old_context);
+		}
+		table->writer = writer_open(table->id, table->relation, call->estate);
+	}
+	table->next = table->writer->next;
+	return table->writer;
 }
 
 /*

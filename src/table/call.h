@@ -8,12 +8,11 @@
 
 #include "postgres.h"
 
-#include "executor/execdesc.h"
 #include "nodes/execnodes.h"
-#include "nodes/parsenodes.h"
 #include "utils/timestamp.h"
 
 #include "catalog/catalog.h"
+#include "table/writer.h"
 
 typedef enum CallKind
 {
@@ -26,13 +25,16 @@ typedef struct OpenTable
 {
 	TableId		id;
 	Relation	relation;
-	ResultRelInfo *result_info; /* NULL in a call that only reads */
-	RangeTblEntry *range_entry;
-	bool		indexes_open;	/* those of result_info */
+	Writer	   *writer;			/* NULL until the call writes to it */
+	bool		indexes_open;	/* those of a kept writer */
 	TupleTableSlot *found;		/* the row last found, fetched or locked */
 	TupleTableSlot *next;		/* the row being made, see row_begin_insert() */
 	Bitmapset  *changed;		/* its columns that differ from the old row */
 	ExprState **added_defaults; /* of columns that are not ours; NULL: unread */
+	HeapTuple  *waiting;		/* rows to be written together: row_append() */
+	int			waiting_count;
+	int			waiting_capacity;
+	Size		waiting_bytes;
 	Relation	indexes[NUM_INDEXES];	/* opened for lookups */
 } OpenTable;
 
@@ -42,9 +44,10 @@ typedef struct Call
 	CallKind	kind;
 	MemoryContext context;		/* lives as long as the call */
 	MemoryContext caller_context;	/* where results belong */
-	EState	   *estate;
-	EPQState	epq;
+	EState	   *estate;			/* of tables with foreign code; NULL: none */
 	OpenTable  *tables[NUM_TABLES];
+	bool		rows_waiting;	/* in some table */
+	bool		first_to_write; /* the transaction had written nothing before */
 	bool		search_path_pinned;
 	int			guc_level;
 	Oid			caller;			/* who called, before we became the owner */
@@ -59,6 +62,7 @@ extern void call_end(Call *call);
 extern void call_see_now(Call *call);
 extern void call_next_command(Call *call);
 extern OpenTable *call_open(Call *call, TableId id);
+extern Writer *call_writer(Call *call, OpenTable *table);
 extern const char *call_login_role(Call *call);
 extern const char *call_caller_role(Call *call);
 extern void call_pin_search_path(Call *call);

@@ -26,35 +26,48 @@
 #include "catalog/compat.h"
 #include "table/row.h"
 
-/* Executor state for one insert, update or delete. */
-static void
-prepare_write(Call *call, OpenTable *table)
-{
-	Assert(call->kind == CALL_WRITES);
-	call->estate->es_snapshot = GetActiveSnapshot();
-	call->estate->es_output_cid = GetCurrentCommandId(true);
-	if (!table->indexes_open)
-	{
-		MemoryContext old_context = MemoryContextSwitchTo(call->estate->es_query_cxt);
+/* How much row_append() lets wait. */
+#define MAX_ROWS_WAITING 500
+#define MAX_BYTES_WAITING 65536
 
-		ExecOpenIndices(table->result_info, false);
-		table->indexes_open = true;
-		MemoryContextSwitchTo(old_context);
-	}
+/* Begin one insert, update or delete. */
+static Writer *
+begin_write(Call *call, OpenTable *table)
+{
+	Writer	   *writer = call_writer(call, table);
+
+	/* what is not ours may look at what we have not written yet */
+	if (!writer->kept)
+		row_flush_appends(call);
+
+	writer->estate->es_snapshot = GetActiveSnapshot();
+	writer->estate->es_output_cid = GetCurrentCommandId(true);
+	writer->in_write = true;
+	return writer;
+}
+
+/* Have the indexes ready in which a row has to be entered. */
+static void
+open_indexes(OpenTable *table)
+{
+	if (!table->writer->kept || table->indexes_open)
+		return;
+	writer_open_indexes(table->writer);
+	table->indexes_open = true;
+}
+
+static void
+end_write(Writer *writer)
+{
+	ResetPerTupleExprContext(writer->estate);
+	writer->in_write = false;
 }
 
 /* The slot in which a new row version is made, emptied. */
 static TupleTableSlot *
 clear_next(Call *call, OpenTable *table)
 {
-	if (table->next == NULL)
-	{
-		MemoryContext old_context = MemoryContextSwitchTo(call->context);
-
-		table->next = MakeSingleTupleTableSlot(RelationGetDescr(table->relation),
-											   &TTSOpsVirtual);
-		MemoryContextSwitchTo(old_context);
-	}
+	(void) call_writer(call, table);
 	table->changed = NULL;
 	return ExecClearTuple(table->next);
 }
@@ -114,7 +127,8 @@ void
 row_begin_insert(Call *call, OpenTable *table)
 {
 	ExecStoreAllNullTuple(clear_next(call, table));
-	if (RelationGetNumberOfAttributes(table->relation) >
+	if (!table->writer->kept &&
+		RelationGetNumberOfAttributes(table->relation) >
 		catalog_known_columns(table->id))
 		fill_added_columns(call, table);
 }
@@ -208,11 +222,136 @@ check_written(OpenTable *table)
 void
 row_insert(Call *call, OpenTable *table)
 {
-	prepare_write(call, table);
+	Writer	   *writer = begin_write(call, table);
+
+	open_indexes(table);
 	ItemPointerSetInvalid(&table->next->tts_tid);
-	ExecSimpleRelationInsert(table->result_info, call->estate, table->next);
+	ExecSimpleRelationInsert(writer->result_info, writer->estate, table->next);
 	check_written(table);
-	ResetPerTupleExprContext(call->estate);
+	end_write(writer);
+}
+
+/* Write the rows that wait in a table, which has no code but ours. */
+static void
+flush_table(Call *call, OpenTable *table)
+{
+	Writer	   *writer = begin_write(call, table);
+	int			count = table->waiting_count;
+	TupleTableSlot **slots = palloc(count * sizeof(TupleTableSlot *));
+
+	for (int i = 0; i < count; i++)
+	{
+		slots[i] = i == 0 ? writer->formed
+			: MakeSingleTupleTableSlot(writer->formed->tts_tupleDescriptor,
+									   &TTSOpsHeapTuple);
+		ExecStoreHeapTuple(table->waiting[i], slots[i], true);
+	}
+	if (count == 1)
+		simple_table_tuple_insert(table->relation, slots[0]);
+	else
+		table_multi_insert(table->relation, slots, count,
+						   GetCurrentCommandId(true), 0, NULL);
+
+	open_indexes(table);
+	for (int i = 0; i < count; i++)
+	{
+		compat_insert_index_tuples(writer->result_info, slots[i],
+								   writer->estate, false);
+		ResetPerTupleExprContext(writer->estate);
+		if (i == 0)
+			ExecClearTuple(slots[i]);
+		else
+			ExecDropSingleTupleTableSlot(slots[i]);
+	}
+	pfree(slots);
+	table->waiting_count = 0;
+	table->waiting_bytes = 0;
+	end_write(writer);
+}
+
+/*
+ * Insert the row begun with row_begin_insert(), but not yet: rows wait until
+ * there are many, which are cheaper to write together, or until
+ * row_flush_appends().  Meanwhile nothing finds them.  A check that refuses
+ * the row does so at once, a unique index later.
+ */
+void
+row_append(Call *call, OpenTable *table)
+{
+	Writer	   *writer = call_writer(call, table);
+	MemoryContext old_context;
+	HeapTuple	row;
+
+	if (!writer->kept)
+	{
+		row_insert(call, table);
+		return;
+	}
+
+	(void) begin_write(call, table);
+	if (RelationGetDescr(table->relation)->constr != NULL)
+		ExecConstraints(writer->result_info, table->next, writer->estate);
+	end_write(writer);
+
+	old_context = MemoryContextSwitchTo(call->context);
+	if (table->waiting_count == table->waiting_capacity)
+	{
+		table->waiting_capacity = Max(4, table->waiting_capacity * 2);
+		table->waiting = table->waiting == NULL
+			? palloc(table->waiting_capacity * sizeof(HeapTuple))
+			: repalloc(table->waiting,
+					   table->waiting_capacity * sizeof(HeapTuple));
+	}
+	row = ExecCopySlotHeapTuple(table->next);
+	table->waiting[table->waiting_count++] = row;
+	table->waiting_bytes += row->t_len;
+	call->rows_waiting = true;
+	MemoryContextSwitchTo(old_context);
+
+	if (table->waiting_count == MAX_ROWS_WAITING ||
+		table->waiting_bytes >= MAX_BYTES_WAITING)
+		flush_table(call, table);
+}
+
+/* Write the rows that wait in any table. */
+void
+row_flush_appends(Call *call)
+{
+	if (!call->rows_waiting)
+		return;
+	call->rows_waiting = false;
+	for (int i = 0; i < NUM_TABLES; i++)
+	{
+		if (call->tables[i] != NULL && call->tables[i]->waiting_count > 0)
+			flush_table(call, call->tables[i]);
+	}
+}
+
+/*
+ * ExecSimpleRelationUpdate() for a table that has no code but ours: most of its
+ * updates concern no index, and so none is opened.
+ */
+static void
+update_kept(OpenTable *table)
+{
+	Writer	   *writer = table->writer;
+	ResultRelInfo *info = writer->result_info;
+	bool		update_indexes;
+
+	CheckCmdReplicaIdentity(table->relation, CMD_UPDATE);
+	if (RelationGetDescr(table->relation)->constr != NULL)
+		ExecConstraints(info, table->next, writer->estate);
+	compat_table_tuple_update(table->relation, &table->found->tts_tid,
+							  table->next, writer->estate->es_snapshot,
+							  &update_indexes);
+	if (!update_indexes)
+		return;
+
+	open_indexes(table);
+	/* which of them the update leaves as they are is found out each time */
+	for (int i = 0; i < info->ri_NumIndices; i++)
+		info->ri_IndexRelationInfo[i]->ii_CheckedUnchanged = false;
+	compat_insert_index_tuples(info, table->next, writer->estate, true);
 }
 
 /*
@@ -222,14 +361,21 @@ row_insert(Call *call, OpenTable *table)
 void
 row_update(Call *call, OpenTable *table)
 {
-	prepare_write(call, table);
-	compat_set_updated_columns(call->estate, table->range_entry, table->changed);
-	ItemPointerSetInvalid(&table->next->tts_tid);
-	ExecSimpleRelationUpdate(table->result_info, call->estate, &call->epq,
-							 table->found, table->next);
-	check_written(table);
-	compat_set_updated_columns(call->estate, table->range_entry, NULL);
-	ResetPerTupleExprContext(call->estate);
+	Writer	   *writer = begin_write(call, table);
+
+	compat_set_updated_columns(writer->estate, writer->range_entry,
+							   table->changed);
+	if (writer->kept)
+		update_kept(table);
+	else
+	{
+		ItemPointerSetInvalid(&table->next->tts_tid);
+		ExecSimpleRelationUpdate(writer->result_info, writer->estate,
+								 &writer->epq, table->found, table->next);
+		check_written(table);
+	}
+	compat_set_updated_columns(writer->estate, writer->range_entry, NULL);
+	end_write(writer);
 }
 
 /*
@@ -240,12 +386,12 @@ void
 row_delete(Call *call, OpenTable *table, ItemPointer tid)
 {
 	ItemPointerData wanted = *tid;
+	Writer	   *writer = begin_write(call, table);
 
-	prepare_write(call, table);
 	fetch_locked(table, tid);
-	ExecSimpleRelationDelete(table->result_info, call->estate, &call->epq,
+	ExecSimpleRelationDelete(writer->result_info, writer->estate, &writer->epq,
 							 table->found);
-	ResetPerTupleExprContext(call->estate);
+	end_write(writer);
 	if (table->relation->trigdesc != NULL &&
 		table_tuple_fetch_row_version(table->relation, &wanted, SnapshotSelf,
 									  table->found))

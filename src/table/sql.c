@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 
+#include "table/row.h"
 #include "table/sql.h"
 
 /* Connect to SPI.  Memory allocated from here on goes with sql_end(). */
@@ -37,6 +38,7 @@ sql_run(Call *call, SqlStatement *statement, Datum *values, const char *nulls)
 {
 	int			result;
 
+	row_flush_appends(call);
 	if (statement->plan == NULL)
 	{
 		SPIPlanPtr	plan = SPI_prepare(statement->text, statement->nargs,

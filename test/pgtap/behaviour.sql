@@ -54,6 +54,12 @@ SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', 0)$$, '22023', NULL, 'and not
 SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', 9223372036854775807)$$, '22003', NULL, 'and too much');
 SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', split => true)$$, '0A000', NULL, 'and what is not built yet');
 
+-- many at once, each with its own answer
+SELECT results_eq($$SELECT reservation_id IS NOT NULL, replayed, error
+                      FROM inv_reserve_batch('{LAPTOP001,NOSUCH,LAPTOP001}', '{2,1,1000}', '{order-1,order-2,order-3}', '{ann,ann,ann}')$$,
+                  $$VALUES (true, true, NULL), (false, false, 'IV004'), (false, false, 'IV001')$$,
+                  'a batch answers each request by itself');
+
 --
 -- Cart
 --

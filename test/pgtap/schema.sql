@@ -198,7 +198,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE INDEX inv_order_open ON inv.inv_order USING btree (created_at) WHERE (status = ''confirmed''::text)'),
     ('CREATE INDEX inv_reservation_closed ON inv.inv_reservation USING btree (closed_at) WHERE (status = ANY (ARRAY[''cancelled''::text, ''expired''::text]))'),
     ('CREATE INDEX inv_reservation_expiry ON inv.inv_reservation USING btree (expires_at) WHERE (status = ''active''::text)'),
-    ('CREATE INDEX inv_reservation_held ON inv.inv_reservation USING btree (item_id, location_id, stripe, expires_at) WHERE (status = ''active''::text)'),
+    ('CREATE INDEX inv_reservation_held ON inv.inv_reservation USING btree (item_id, location_id, expires_at, stripe) WHERE (status = ''active''::text)'),
     ('CREATE UNIQUE INDEX inv_idempotency_pkey ON inv.inv_idempotency USING btree (scope, key)'),
     ('CREATE UNIQUE INDEX inv_item_pkey ON inv.inv_item USING btree (item_id)'),
     ('CREATE UNIQUE INDEX inv_item_sku_key ON inv.inv_item USING btree (sku)'),
@@ -319,7 +319,7 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reserv
 --
 -- Row types of results
 --
-SELECT types_are('inv', ARRAY['inv_hold', 'inv_cart_hold', 'inv_confirmation', 'inv_cancellation', 'inv_stock_level',
+SELECT types_are('inv', ARRAY['inv_hold', 'inv_cart_hold', 'inv_batch_hold', 'inv_confirmation', 'inv_cancellation', 'inv_stock_level',
     'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_hold')$$, $$VALUES
     ('reservation_id', 'uuid'),
@@ -336,6 +336,14 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_cart_h
     ('available', 'bigint'),
     ('shortages', 'jsonb')$$,
     'columns of type inv_cart_hold');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_batch_hold')$$, $$VALUES
+    ('reservation_id', 'uuid'),
+    ('status', 'text'),
+    ('expires_at', 'timestamp with time zone'),
+    ('replayed', 'boolean'),
+    ('available', 'bigint'),
+    ('error', 'text')$$,
+    'columns of type inv_batch_hold');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_confirmation')$$, $$VALUES
     ('order_id', 'uuid'),
     ('status', 'text'),
@@ -450,6 +458,8 @@ INSERT INTO promised VALUES
      'inv_reservation_state', 's', 'r', false, 'c'),
     ('inv_reserve', 'sku text, quantity bigint DEFAULT 1, key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
      'inv_hold', 'v', 'u', false, 'c'),
+    ('inv_reserve_batch', 'skus text[], quantities bigint[], keys text[] DEFAULT NULL, customers text[] DEFAULT NULL, ttl interval DEFAULT NULL',
+     'SETOF inv_batch_hold', 'v', 'u', false, 'c'),
     ('inv_reserve_cart', 'skus text[], quantities bigint[], key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
      'inv_hold', 'v', 'u', false, 'c'),
     ('inv_reserve_lines', 'lines jsonb, key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
@@ -478,7 +488,7 @@ INSERT INTO promised VALUES
      'boolean', 'v', 'u', false, 'c');
 
 SELECT functions_are('inv', ARRAY(SELECT name FROM promised));
-SELECT is(regexp_replace(pg_get_function_arguments(proc.oid), '(DEFAULT [^,:]*)::[a-z ]+', '\1', 'g'),
+SELECT is(regexp_replace(pg_get_function_arguments(proc.oid), '(DEFAULT [^,:]*)::[a-z ]+(\[\])?', '\1', 'g'),
           arguments, name || ': arguments')
   FROM promised JOIN pg_proc AS proc ON proname = name AND pronamespace = 'inv'::regnamespace
  ORDER BY name;
@@ -510,7 +520,7 @@ SELECT is_empty($$SELECT proname FROM pg_proc JOIN pg_language ON pg_language.oi
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND prokind = 'p'$$,
               $$VALUES ('inv_maintain'::name)$$, 'the one procedure');
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND proretset$$,
-              $$VALUES ('inv_check'::name), ('inv_load_stock')$$, 'those that return several rows');
+              $$VALUES ('inv_check'::name), ('inv_load_stock'), ('inv_reserve_batch')$$, 'those that return several rows');
 
 --
 -- Privileges: nothing for PUBLIC
