@@ -358,7 +358,7 @@ CREATE TYPE inv_hold AS (
 	replayed boolean,
 	available bigint
 );
-COMMENT ON TYPE inv_hold IS 'A hold. available: units of the SKU left at the location, what dead holds still hold not counted (for a cart: of the line that has least left). When stock was short reservation_id is NULL and available is what there is, dead holds counted as free.';
+COMMENT ON TYPE inv_hold IS 'A hold. available: units of the SKU left at the location, what dead holds still hold not counted (for a cart: of the line that has least left; of a SKU in stripes: at least so many, those on the stripe it was taken from). When stock was short reservation_id is NULL and available is what there is, dead holds counted as free.';
 
 CREATE TYPE inv_cart_hold AS (
 	reservation_id uuid,
@@ -701,7 +701,7 @@ CREATE FUNCTION inv_expire(max_count bigint DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_expire';
-COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead holds (NULL: inventory_reservation.expire_batch_size) and returns how many. Any number may run at once.';
+COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead holds (NULL: inventory_reservation.expire_batch_size), the longest dead first and with each all that is dead on its stock row, and returns how many. Any number may run at once; they share the work.';
 
 CREATE PROCEDURE inv_maintain()
 LANGUAGE C

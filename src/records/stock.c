@@ -370,6 +370,14 @@ queue_tag(LOCKTAG *tag, const StockKey *key)
 	tag->locktag_lockmethodid = USER_LOCKMETHOD;
 }
 
+/* The last transaction of this session that has locked stock. */
+static struct
+{
+	TransactionId transaction;
+	uint64		first_call;		/* the first of its calls to do so */
+	int			places_kept;	/* in queues, see may_keep_place() */
+}			locker;
+
 /*
  * A wait this many times as long as deadlock_timeout makes even a transaction
  * that is innocent look for a deadlock.
@@ -386,9 +394,10 @@ queue_tag(LOCKTAG *tag, const StockKey *key)
  * other, whoever looks first is the one to die, which may be anybody who only
  * stands behind them.
  *
- * A call that is the first in its transaction to write locks in order, and so
- * is never the one that closes a circle: in each there is another that has
- * made more than one call, and looks in time.  So such a call does not look.
+ * So a call does not look if no earlier one of its transaction has locked
+ * stock.  Within a call the order holds, therefore a circle has in it somebody
+ * who waits for something else than a queue, or who has stock from an earlier
+ * call; and he looks in time.
  */
 static LockAcquireResult
 wait_in_queue(Call *call, const LOCKTAG *tag)
@@ -396,7 +405,8 @@ wait_in_queue(Call *call, const LOCKTAG *tag)
 	LockAcquireResult result;
 	int			level;
 
-	if (!call->first_to_write)
+	if (locker.transaction == GetTopTransactionIdIfAny() &&
+		locker.first_call != call->serial)
 		return LockAcquire(tag, ExclusiveLock, false, false);
 
 	level = NewGUCNestLevel();
@@ -421,15 +431,20 @@ wait_in_queue(Call *call, const LOCKTAG *tag)
 static bool
 may_keep_place(void)
 {
-	static TransactionId transaction = InvalidTransactionId;
-	static int	kept = 0;
+	return locker.places_kept++ < MAX_PLACES_KEPT;
+}
 
-	if (transaction != GetTopTransactionId())
-	{
-		transaction = GetTopTransactionId();
-		kept = 0;
-	}
-	return kept++ < MAX_PLACES_KEPT;
+/* A row has been locked. */
+static void
+note_lock(Call *call)
+{
+	TransactionId transaction = GetTopTransactionId();
+
+	if (locker.transaction == transaction)
+		return;
+	locker.transaction = transaction;
+	locker.first_call = call->serial;
+	locker.places_kept = 0;
 }
 
 /* Whatever the row has, the caller wants it. */
@@ -491,6 +506,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 	}
 	if (result == ROW_LOCKED)
 	{
+		note_lock(call);
 		read_row(row, table->found);
 		row->current = ItemPointerEquals(&seen, &row->tid);
 		row->contested = waited && LockHasWaiters(&tag, ExclusiveLock, false);

@@ -49,7 +49,7 @@ replays(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 {
 	keyed->has_reservation = true;
 	keyed->reservation_id = *id;
-	if (!key_replays(call, keyed) && key_claim(call, keyed))
+	if (key_claim(call, keyed))
 		return false;
 	if (!reservation_find(call, id, reservation))
 		reservation_report_unknown(id);
@@ -115,22 +115,15 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	StockSet	stock = {0};
 	Posting		posting = {"confirm", id, &order->order_id, NULL};
 	TimestampTz now;
-	bool		replayed;
 
+	/* the key remembers the order: the one there is, or ours to be */
+	if (keyed->key == NULL || !order_find_of_reservation(call, id, order))
+		route_make_id(&order->order_id, route_of_id(id), GetCurrentTimestamp());
 	keyed->has_reservation = true;
 	keyed->reservation_id = *id;
-	replayed = key_replays(call, keyed);
-	if (!replayed)
-	{
-		/* the key remembers the order: the one there is, or ours to be */
-		if (keyed->key == NULL || !order_find_of_reservation(call, id, order))
-			route_make_id(&order->order_id, route_of_id(id),
-						  GetCurrentTimestamp());
-		keyed->has_order = true;
-		keyed->order_id = order->order_id;
-		replayed = !key_claim(call, keyed);
-	}
-	if (replayed)
+	keyed->has_order = true;
+	keyed->order_id = order->order_id;
+	if (!key_claim(call, keyed))
 	{
 		if (!order_find_of_reservation(call, &keyed->reservation_id, order))
 			reservation_report_unknown(id);

@@ -4,8 +4,8 @@
  *
  * The order of things:
  *
- * 1. the key: a repeat gets the first result, before anything else is looked
- *    at (records/idempotency.c);
+ * 1. the key: a repeat gets the first result, before anything else can be
+ *    complained of (records/idempotency.c);
  * 2. the items: known, on sale, of one currency;
  * 3. a look at the stock with the call's snapshot, locking nothing.  What is
  *    sold out is refused here: no lock, no transaction id, no WAL;
@@ -293,6 +293,19 @@ replay_or_report(Call *call, const KeyedCall *keyed, ReserveResult *result)
 		reservation_report_unknown(&result->reservation_id);
 }
 
+/* Does the stripe that we would begin at seem to have enough for a line? */
+static bool
+look_near(Call *call, int32 location_id, WantedLine *line)
+{
+	line->near_suffices =
+		stock_near(call, line->item.item_id, location_id, &line->near) &&
+		!line->near.retired &&
+		stock_row_spare(&line->near) >= line->quantity;
+	if (line->near_suffices)
+		line->available = stock_row_spare(&line->near);
+	return line->near_suffices;
+}
+
 /*
  * Look at the stock without locking it.  True if every line seems to be there:
  * on the stripe that we would begin at, or else on all of them.
@@ -307,16 +320,8 @@ look(Reserving *reserving, ReserveResult *result)
 		WantedLine *line = &reserving->lines[i];
 		StockSet	stock = {0};
 
-		line->near_suffices =
-			stock_near(call, line->item.item_id, reserving->location_id,
-					   &line->near) &&
-			!line->near.retired &&
-			stock_row_spare(&line->near) >= line->quantity;
-		if (line->near_suffices)
-		{
-			line->available = stock_row_spare(&line->near);
+		if (look_near(call, reserving->location_id, line))
 			continue;
-		}
 		stock_add_sku(call, &stock, line->item.item_id, reserving->location_id);
 		line->available = available_now(call, &stock, line->item.item_id,
 										reserving->location_id, line->quantity);
@@ -447,6 +452,33 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 }
 
 /*
+ * Is it the usual call: one SKU, on sale, of which the stripe to begin at seems
+ * to have enough?  Then there is nothing to complain of before the key is
+ * claimed, and it need not be looked up before.  Raises nothing.
+ */
+static bool
+is_plain(Reserving *reserving)
+{
+	Call	   *call = reserving->call;
+	ReserveRequest *request = reserving->request;
+	WantedLine *line;
+
+	if (request->count != 1 || request->location != NULL)
+		return false;
+	line = palloc0(sizeof(WantedLine));
+	line->quantity = request->quantities[0];
+	if (!item_find(call, request->skus[0], &line->item) ||
+		!item_on_sale(&line->item, GetCurrentTimestamp()) ||
+		!look_near(call, DEFAULT_LOCATION_ID, line))
+		return false;
+
+	reserving->location_id = DEFAULT_LOCATION_ID;
+	reserving->lines = line;
+	reserving->count = 1;
+	return true;
+}
+
+/*
  * Hold every line of a request, or none.  With too little stock nothing is
  * written, no key is used up, and the result has the shortages.  Raises IV004,
  * IV005, IV006, IV010, 22003, 22023, 40001.
@@ -462,18 +494,20 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 	reserving.request = request;
 	memset(result, 0, sizeof(ReserveResult));
 
-	if (key_replays(call, &request->keyed))
+	if (!is_plain(&reserving))
 	{
-		replay_or_report(call, &request->keyed, result);
-		return;
+		if (key_replays(call, &request->keyed))
+		{
+			replay_or_report(call, &request->keyed, result);
+			return;
+		}
+		reserving.location_id = location_require(call, request->location);
+		want_lines(&reserving);
+		check_listings(&reserving, GetCurrentTimestamp());
+		check_currency(&reserving);
+		if (!look(&reserving, result))
+			return;
 	}
-
-	reserving.location_id = location_require(call, request->location);
-	want_lines(&reserving);
-	check_listings(&reserving, GetCurrentTimestamp());
-	check_currency(&reserving);
-	if (!look(&reserving, result))
-		return;
 
 	route_make_id(&result->reservation_id,
 				  route_of_sku(reserving.lines[0].item.sku),

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
@@ -31,6 +32,7 @@ typedef struct Batch
 	int			count;
 	BatchRequest **ordered;		/* scratch: some of them in another order */
 	StockSet	stock;
+	MemoryContext scratch;		/* for one request */
 } Batch;
 
 /* Nothing has been decided about it yet. */
@@ -107,10 +109,14 @@ same_key(const BatchRequest *a, const BatchRequest *b)
 static void
 replay(Batch *batch, BatchRequest *request)
 {
+	MemoryContext old_context = MemoryContextSwitchTo(batch->scratch);
+
 	if (request->keyed.differs != NULL)
 		request->error = ERRCODE_INV_KEY_REUSED;
 	else if (!reserve_replay(batch->call, &request->keyed, &request->result))
 		request->error = ERRCODE_INV_RESERVATION_UNKNOWN;
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(batch->scratch);
 }
 
 /*
@@ -381,6 +387,9 @@ reserve_batch(Call *call, BatchRequest *requests, int count, int64 ttl)
 	TimestampTz now;
 
 	batch.ordered = palloc(count * sizeof(BatchRequest *));
+	batch.scratch = AllocSetContextCreate(CurrentMemoryContext,
+										  "request of a batch",
+										  ALLOCSET_DEFAULT_SIZES);
 	look_keys_up(&batch);
 	find_items(&batch);
 	look(&batch);

@@ -48,6 +48,7 @@
 Call *
 call_begin(const char *name, CallKind kind)
 {
+	static uint64 calls_begun = 0;
 	MemoryContext context;
 	MemoryContext old_context;
 	Call	   *call;
@@ -68,7 +69,7 @@ call_begin(const char *name, CallKind kind)
 	call->context = context;
 	call->caller_context = old_context;
 	call->guc_level = -1;
-	call->first_to_write = !TransactionIdIsValid(GetTopTransactionIdIfAny());
+	call->serial = ++calls_begun;
 	MemoryContextSwitchTo(old_context);
 
 	call->caller = GetUserId();

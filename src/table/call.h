@@ -47,7 +47,7 @@ typedef struct Call
 	EState	   *estate;			/* of tables with foreign code; NULL: none */
 	OpenTable  *tables[NUM_TABLES];
 	bool		rows_waiting;	/* in some table */
-	bool		first_to_write; /* the transaction had written nothing before */
+	uint64		serial;			/* of the calls of this session */
 	bool		search_path_pinned;
 	int			guc_level;
 	Oid			caller;			/* who called, before we became the owner */

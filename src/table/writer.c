@@ -149,7 +149,8 @@ make_kept_writer(TableId id, Relation relation, const KnownWriting *known)
 
 		writer->index_ids[i] = known->index_ids[i];
 		info->ri_IndexRelationInfo[i] = BuildIndexInfo(index);
-		index_close(index, NoLock);
+		/* locked again by who writes to it; an update may not need to */
+		index_close(index, RowExclusiveLock);
 	}
 
 	MemoryContextSwitchTo(old_context);

@@ -83,7 +83,8 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_stock')$$, $$VALUES
     ('backorder_unlimited', 'boolean', 'not null', 'false'),
     ('retired', 'boolean', 'not null', 'false'),
     ('version', 'bigint', 'not null', '1'),
-    ('updated_at', 'timestamp with time zone', 'not null', 'clock_timestamp()')$$,
+    ('updated_at', 'timestamp with time zone', 'not null', 'clock_timestamp()'),
+    ('earliest_expiry', 'timestamp with time zone', 'not null', '''infinity''::timestamp with time zone')$$,
     'columns of inv_stock');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_reservation')$$, $$VALUES
     ('reservation_id', 'uuid', 'not null', ''),
@@ -199,6 +200,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE INDEX inv_reservation_closed ON inv.inv_reservation USING btree (closed_at) WHERE (status = ANY (ARRAY[''cancelled''::text, ''expired''::text]))'),
     ('CREATE INDEX inv_reservation_expiry ON inv.inv_reservation USING btree (expires_at) WHERE (status = ''active''::text)'),
     ('CREATE INDEX inv_reservation_held ON inv.inv_reservation USING btree (item_id, location_id, expires_at, stripe) WHERE (status = ''active''::text)'),
+    ('CREATE INDEX inv_stock_striped ON inv.inv_stock USING btree (item_id, location_id) WHERE (stripe = 2048)'),
     ('CREATE UNIQUE INDEX inv_idempotency_pkey ON inv.inv_idempotency USING btree (scope, key)'),
     ('CREATE UNIQUE INDEX inv_item_pkey ON inv.inv_item USING btree (item_id)'),
     ('CREATE UNIQUE INDEX inv_item_sku_key ON inv.inv_item USING btree (sku)'),

@@ -355,6 +355,54 @@ value_is($node, q{
 books_are_right($node, 'the books are right in the end');
 
 #
+# The same keys, and the same SKUs, from all clients in the same instant, half
+# of them in the other order: they wait for one another, but not in a circle
+#
+my $twins = 8;
+my $lines = 400;
+my $offset = -s $node->logfile;
+
+$node->safe_psql('postgres', qq{
+	SELECT count(*) FROM inv_load_stock(ARRAY(SELECT 'L' || n FROM generate_series(1, $lines) AS n),
+										array_fill(1000::bigint, '{$lines}'));
+	CREATE TABLE answer (round int, client int, n int, id uuid, replayed boolean, error text)});
+
+sub twins
+{
+	my ($round, $keys) = @_;
+	my ($status) = crowd($node, clients => $twins, script => qq{
+		INSERT INTO answer
+		SELECT $round, :client_id, (ns.ns)[nr], reservation_id, replayed, error
+		  FROM (SELECT array_agg(n ORDER BY CASE :client_id % 2 WHEN 0 THEN n ELSE -n END)
+				  FROM generate_series(1, $lines) AS n) AS ns (ns),
+			   LATERAL inv_reserve_batch(
+				   ARRAY(SELECT 'L' || n FROM unnest(ns.ns) AS n),
+				   array_fill(1::bigint, '{$lines}'), $keys) WITH ORDINALITY
+				   AS hold (reservation_id, status, expires_at, replayed, available, error, nr);});
+	return $status;
+}
+
+foreach my $round (1 .. 4)
+{
+	is(twins($round, "ARRAY(SELECT 'twins $round ' || n FROM unnest(ns.ns) AS n)"),
+		0, "round $round: no client gets an error");
+	value_is($node, qq{
+		SELECT count(*), count(DISTINCT id), count(id), count(*) FILTER (WHERE replayed)
+		  FROM answer WHERE round = $round},
+		join('|', $twins * $lines, $lines, $twins * $lines, ($twins - 1) * $lines),
+		"round $round: each key has one hold, which all are told");
+	value_is($node, qq{
+		SELECT count(*) FROM (SELECT FROM answer WHERE round = $round
+							   GROUP BY n HAVING count(DISTINCT id) > 1) AS torn},
+		0, "round $round: and the right one");
+}
+is(twins(5, 'NULL'), 0, 'without keys: no client gets an error');
+value_is($node, 'SELECT count(DISTINCT id), count(error) FROM answer WHERE round = 5',
+	$twins * $lines . '|0', 'without keys: each has holds of its own');
+only_errors_are($node, $offset, {}, 'nobody waited in a circle');
+books_are_right($node, 'the books are right after that');
+
+#
 # A big one: a stock row is written once, and memory is bounded
 #
 my $many = 20_000;

@@ -97,7 +97,7 @@ is( $node->safe_psql('shop',
 my ($status, $out, $err) = $node->psql(
 	'shop',
 	q{SELECT status FROM inv.inv_reserve('CAMERA001', customer => 'carol');
-	  SELECT available FROM inv.inv_availability},
+	  SELECT available FROM inv.inv_availability WHERE sku = 'CAMERA001'},
 	extra_params => [ '-U', 'storefront' ]);
 is($out, "active\n0", 'the buyer holds and reads') or diag $err;
 

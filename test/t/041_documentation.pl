@@ -52,7 +52,7 @@ foreach my $row (
 {
 	my ($name, $arguments, $result) = @$row;
 
-	$arguments =~ s/ DEFAULT NULL::[a-z ]+/ = null/g;
+	$arguments =~ s/ DEFAULT NULL::[a-z ]+(\[\])?/ = null/g;
 	$arguments =~ s/ DEFAULT ('\w+')::text/ = $1/g;
 	$arguments =~ s/ DEFAULT / = /g;
 	$arguments =~ s/timestamp with time zone/timestamptz/g;
