@@ -60,7 +60,7 @@ shop "SELECT sku, name, unit_price, on_hand, reserved, available
 FROM inv_availability ORDER BY unit_price DESC"
 
 say "One visitor puts a charger into the basket and walks away. The hold lives for five \
-seconds. Nobody will touch it again: pg_cron has to find it, in part 7."
+seconds. Nobody will touch it again: pg_cron has to find it, in part 8."
 shop "SELECT reservation_id, status, available
 FROM inv_reserve('CHARGER001', 1,
                  customer => 'walked away', ttl => '5 seconds')"
@@ -180,6 +180,32 @@ FROM inv_reserve_cart(ARRAY['LAPTOP001', 'CAMERA001', 'WATCH001'],
     give_up "the refusal does not name just the lines that are short"
 expect "$(value "SELECT available FROM inv_availability WHERE sku = 'LAPTOP001'")" 5 \
     "laptops available, none held by half a cart"
+
+# ---------------------------------------------------------------------------
+heading "One SKU on many rows, many requests in one call"
+
+say "A buyer keeps the stock row locked until the commit is on disk, and the others queue. \
+Before a rush the shop therefore spreads a SKU over several rows, which sell at the same time."
+void=1 owner "SELECT inv_set_stripes('SPEAKER001', 4)"
+rows_of_speakers="FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = 'SPEAKER001'"
+expect "$(value "SELECT string_agg(on_hand::text, ' + ' ORDER BY on_hand DESC) $rows_of_speakers")" \
+    "7 + 6 + 6 + 6" "speakers on the four rows"
+
+say "Three requests that have nothing to do with one another, in one call and one commit. The \
+first wants more than any row has, but it is the sum that counts. Then there is too little for \
+the second, and enough for the third."
+shop "SELECT nr, status, available, error
+FROM inv_reserve_batch(
+         ARRAY['SPEAKER001', 'SPEAKER001', 'SPEAKER001'],
+         ARRAY[20, 10, 5],
+         customers => ARRAY['school', 'theatre', 'club'])
+     WITH ORDINALITY AS hold (reservation_id, status, expires_at,
+                              replayed, available, error, nr)"
+expect "$(value "SELECT string_agg(customer || ' ' || units, ', ' ORDER BY units DESC)
+    FROM inv_active_holds WHERE customer IN ('school', 'theatre', 'club')")" \
+    "school 20, club 5" "speakers held"
+expect "$(value "SELECT sum(on_hand) || ' on hand, ' || sum(reserved) || ' held' $rows_of_speakers")" \
+    "25 on hand, 25 held" "speakers on all rows"
 
 # ---------------------------------------------------------------------------
 heading "A hold dies, and the next buyer need not wait for a sweep"
