@@ -115,6 +115,12 @@ test-regress test-isolation test-pgtap test-tap:
 cluster:
 	@$(run) $(support)/open_cluster.sh
 
+# What was measured is reported even where a run failed its check.
+bench bench-full:
+	@$(run) $(root)/bench/run.sh $(if $(filter bench-full,$@),full,quick) $(BENCH_OPTIONS); status=$$?; \
+	perl $(root)/bench/report.pl $(root)/build/bench/results.tsv \
+	    $(root)/build/bench/machine.txt $(root)/docs && exit $$status
+
 help:
 	@sed -n 's/^## //p' $(root)/Makefile
 
@@ -134,5 +140,9 @@ help:
 ##   TESTS="api errors"    only these tests of the suite
 ##   ACCEPT=1              make this run's output the expected one (regress, isolation)
 ##   PG_MAJOR=15           which PostgreSQL to set up and test
+##
+## make bench              against PL/pgSQL and Redis, 10 minutes (bench/README.md)
+## make bench-full         every peer and row, more than an hour
+##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-regress test-isolation test-pgtap test-tap cluster help
+.PHONY: setup demo test test-regress test-isolation test-pgtap test-tap cluster bench bench-full help
