@@ -42,12 +42,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
@@ -192,34 +194,56 @@ keys_up_to(ScanKeyData *keys, int64 item_id, int32 location_id, int32 place)
 }
 
 /*
- * Add all the stock rows of a SKU at a location, as the call's snapshot sees
- * them.  There may be none: nothing was ever received there.
+ * Where the last version of a stripe was seen that took long to find: while
+ * some old snapshot lives, the versions of a hot row are many and stand in the
+ * index in no particular order.  From the last one seen the chain of versions
+ * leads to the one of today.  Any of these places may be wrong, forgotten or
+ * another row's by now; then the index is asked again.
  */
-void
-stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
+#define PLACES_REMEMBERED 256
+
+typedef struct RememberedPlace
 {
-	OpenTable  *table = call_open(call, TABLE_STOCK);
-	int32		place = RING_PLACES - 1;
-	bool		tangled;
+	Oid			relation;		/* InvalidOid: nothing */
+	int64		item_id;
+	int32		location_id;
+	int32		place;			/* on the ring, as asked for */
+	ItemPointerData tid;
+} RememberedPlace;
 
-	do
-	{
-		ScanKeyData keys[3];
-		RowWalk		walk;
-		StockRow	row = {{0}};
+static RememberedPlace remembered_places[PLACES_REMEMBERED];
 
-		keys_up_to(keys, item_id, location_id, place);
-		row_walk_back(&walk, call, table, INDEX_STOCK, keys, 3);
-		row.key.stripe = PG_INT32_MAX;
-		while (row.key.stripe != FIRST_STRIPE && row_walk_next(&walk))
-		{
-			read_row(&row, walk.slot);
-			add_row(set, &row);
-		}
-		tangled = walk.tangled;
-		row_walk_end(&walk);
-		place = row.key.stripe - 1;
-	} while (tangled);
+static RememberedPlace *
+remembered_place(OpenTable *table, int64 item_id, int32 location_id,
+				 int32 place, bool *valid)
+{
+	uint32		hash = hash_combine(murmurhash32((uint32) item_id),
+									murmurhash32((uint32) place));
+	RememberedPlace *remembered = &remembered_places[hash % PLACES_REMEMBERED];
+
+	*valid = remembered->relation == RelationGetRelid(table->relation) &&
+		remembered->item_id == item_id &&
+		remembered->location_id == location_id &&
+		remembered->place == place;
+	return remembered;
+}
+
+/*
+ * Find a stripe that has come since, between one and a place on the ring.  If
+ * there are several, the last of them.
+ */
+static void
+find_later(Call *call, OpenTable *table, StockRow *row, int32 place)
+{
+	ScanKeyData keys[4];
+
+	if (row->key.stripe == place)
+		return;
+	keys_up_to(keys, row->key.item_id, row->key.location_id, place);
+	ScanKeyInit(&keys[3], 3, BTGreaterStrategyNumber, F_INT4GT,
+				Int32GetDatum(row->key.stripe));
+	if (row_find(call, table, INDEX_STOCK, keys, 4))
+		read_row(row, table->found);
 }
 
 /* Find the last stripe at or before a place on the ring. */
@@ -228,13 +252,75 @@ find_up_to(Call *call, int64 item_id, int32 location_id, int32 place,
 		   StockRow *row)
 {
 	OpenTable  *table = call_open(call, TABLE_STOCK);
+	RememberedPlace *remembered;
 	ScanKeyData keys[3];
+	bool		valid;
+
+	remembered = remembered_place(table, item_id, location_id, place, &valid);
+	if (valid)
+	{
+		remembered->relation = InvalidOid;
+		if (row_find_from(table, &remembered->tid))
+		{
+			read_row(row, table->found);
+			if (row->key.item_id == item_id &&
+				row->key.location_id == location_id &&
+				row->key.stripe <= place)
+			{
+				remembered->relation = RelationGetRelid(table->relation);
+				remembered->tid = row->tid;
+				find_later(call, table, row, place);
+				return true;
+			}
+		}
+	}
 
 	keys_up_to(keys, item_id, location_id, place);
 	if (!row_find(call, table, INDEX_STOCK, keys, 3))
 		return false;
 	read_row(row, table->found);
+	if (table->tangled)
+	{
+		remembered->relation = RelationGetRelid(table->relation);
+		remembered->item_id = item_id;
+		remembered->location_id = location_id;
+		remembered->place = place;
+		remembered->tid = row->tid;
+	}
 	return true;
+}
+
+/*
+ * Add all the stock rows of a SKU at a location, as the call's snapshot sees
+ * them.  There may be none: nothing was ever received there.
+ */
+void
+stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+	ScanKeyData keys[3];
+	RowWalk		walk;
+	StockRow	row;
+	int32		place = RING_PLACES - 1;
+
+	/* in one go, if it can be done */
+	keys_up_to(keys, item_id, location_id, place);
+	row_walk_back(&walk, call, table, INDEX_STOCK, keys, 3);
+	while (place >= FIRST_STRIPE && row_walk_next(&walk))
+	{
+		read_row(&row, walk.slot);
+		add_row(set, &row);
+		place = row.key.stripe - 1;
+	}
+	row_walk_end(&walk);
+
+	/* else, from there on, stripe by stripe */
+	while (walk.tangled && place >= FIRST_STRIPE &&
+		   find_up_to(call, item_id, location_id, place, &row))
+	{
+		add_row(set, &row);
+		place = row.key.stripe - 1;
+	}
 }
 
 /* The first "RING_PLACES" numbers, each bit by bit in reverse. */

@@ -28,6 +28,7 @@ typedef struct OpenTable
 	Writer	   *writer;			/* NULL until the call writes to it */
 	bool		indexes_open;	/* those of a kept writer */
 	TupleTableSlot *found;		/* the row last found, fetched or locked */
+	bool		tangled;		/* row_find() met many old versions */
 	TupleTableSlot *next;		/* the row being made, see row_begin_insert() */
 	Bitmapset  *changed;		/* its columns that differ from the old row */
 	ExprState **added_defaults; /* of columns that are not ours; NULL: unread */

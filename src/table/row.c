@@ -33,7 +33,7 @@
 #include "catalog/compat.h"
 #include "table/row.h"
 
-/* How many invisible versions a walk backward passes over at most. */
+/* How many invisible versions a search backward passes over without ado. */
 #define MAX_MISSES 8
 
 /* An index of a table, opened once in a call. */
@@ -50,25 +50,55 @@ open_index(Call *call, OpenTable *table, IndexId index)
  * left in table->found, whose tts_tid is what row_lock() wants.  Returns false
  * if there is none.
  *
- * The scan goes backward, so that it meets the newest version of a row first:
+ * The scan goes backward, for it to meet the newest version of a row first:
  * index entries of one key are in the order of their places, and new versions
- * go to later pages.  While some old snapshot keeps all versions of a row that
- * is updated thousands of times a second, a forward scan would walk them all.
+ * mostly go to later pages.  While some old snapshot keeps all versions of a
+ * row that is updated thousands of times a second, a forward scan would walk
+ * them all.  table->tangled says that this one has had to walk over many too.
  */
 bool
 row_find(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
 		 int nkeys)
 {
 	IndexScanDesc scan;
-	bool		found;
+	int			misses = 0;
+	bool		found = false;
 
 	scan = compat_index_beginscan(table->relation,
 								  open_index(call, table, index),
 								  GetActiveSnapshot(), nkeys);
 	index_rescan(scan, keys, nkeys, NULL, 0);
-	found = index_getnext_slot(scan, BackwardScanDirection, table->found);
+	while (!found && index_getnext_tid(scan, BackwardScanDirection) != NULL)
+	{
+		found = index_fetch_heap(scan, table->found);
+		if (!found)
+			misses++;
+	}
 	index_endscan(scan);
+	table->tangled = misses > MAX_MISSES;
 	return found;
+}
+
+/*
+ * Find the version of a row that the call's snapshot sees, beginning at an
+ * earlier version that was once seen at "tid".  It is left in table->found.
+ * Returns false if that leads nowhere; else it may also lead to another row
+ * that has taken the place, so the caller looks at its key.
+ */
+bool
+row_find_from(OpenTable *table, ItemPointer tid)
+{
+	ItemPointerData latest = *tid;
+	TableScanDesc scan;
+
+	if (ItemPointerGetBlockNumber(tid) >=
+		RelationGetNumberOfBlocks(table->relation))
+		return false;
+	scan = table_beginscan_tid(table->relation, GetActiveSnapshot());
+	table_tuple_get_latest_tid(scan, &latest);
+	table_endscan(scan);
+	return table_tuple_fetch_row_version(table->relation, &latest,
+										 GetActiveSnapshot(), table->found);
 }
 
 /* Begin a walk in either direction. */
@@ -77,7 +107,6 @@ begin_walk(RowWalk *walk, Call *call, OpenTable *table, IndexId index,
 		   ScanKeyData *keys, int nkeys, ScanDirection direction)
 {
 	walk->direction = direction;
-	walk->started = false;
 	walk->tangled = false;
 	walk->slot = table_slot_create(table->relation, NULL);
 	walk->scan = compat_index_beginscan(table->relation,
@@ -99,9 +128,9 @@ row_walk_begin(RowWalk *walk, Call *call, OpenTable *table, IndexId index,
 
 /*
  * As above, in reverse.  Such a walk stops where it meets too many versions
- * that nobody needs but some old snapshot: then walk->tangled is true, and the
- * caller begins anew beyond the row he has last got.  Going backward, the
- * newest version of a row comes before those.
+ * that nobody needs but some old snapshot: then walk->tangled is true, and
+ * there may be more rows.  Going backward, the newest version of a row mostly
+ * comes before those.
  */
 void
 row_walk_back(RowWalk *walk, Call *call, OpenTable *table, IndexId index,
@@ -120,12 +149,8 @@ row_walk_next(RowWalk *walk)
 	while (index_getnext_tid(walk->scan, walk->direction) != NULL)
 	{
 		if (index_fetch_heap(walk->scan, walk->slot))
-		{
-			walk->started = true;
 			return true;
-		}
-		if (walk->started && ScanDirectionIsBackward(walk->direction) &&
-			++misses > MAX_MISSES)
+		if (ScanDirectionIsBackward(walk->direction) && ++misses > MAX_MISSES)
 		{
 			walk->tangled = true;
 			return false;

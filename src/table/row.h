@@ -34,12 +34,12 @@ typedef struct RowWalk
 	IndexScanDesc scan;
 	ScanDirection direction;
 	TupleTableSlot *slot;		/* the current row */
-	bool		started;		/* a row was met */
 	bool		tangled;		/* gave up among old versions */
 } RowWalk;
 
 extern bool row_find(Call *call, OpenTable *table, IndexId index,
 					 ScanKeyData *keys, int nkeys);
+extern bool row_find_from(OpenTable *table, ItemPointer tid);
 extern void row_walk_begin(RowWalk *walk, Call *call, OpenTable *table,
 						   IndexId index, ScanKeyData *keys, int nkeys);
 extern void row_walk_back(RowWalk *walk, Call *call, OpenTable *table,
