@@ -328,6 +328,15 @@ SELECT outcome($$SELECT inv.inv_reserve('safe', 1)$$);
 SELECT status FROM inv.inv_cancel(:'all_of_it');
 SELECT * FROM stripes WHERE sku = 'safe';
 SELECT * FROM available('safe');
+-- the shop may take of its safety stock; what is left is not for sale, wherever
+-- a buyer begins
+SELECT inv.inv_set_stripes('safe', 16);
+SELECT on_hand, available FROM inv.inv_adjust('safe', -17);
+SELECT max(on_hand - reserved - min_available) AS most_on_a_stripe
+  FROM inv.inv_stock JOIN inv.inv_item USING (item_id) WHERE sku = 'safe';
+SELECT outcome($$SELECT inv.inv_reserve('safe')$$);
+SELECT on_hand, available FROM inv.inv_receive('safe', 5);
+SELECT * FROM available('safe');
 
 SELECT on_hand FROM inv.inv_receive('back', 4);
 UPDATE inv.inv_stock SET min_available = -6

@@ -491,7 +491,8 @@ wait_in_queue(Call *call, const LOCKTAG *tag)
 	LockAcquireResult result;
 	int			level;
 
-	if (locker.transaction == GetTopTransactionIdIfAny() &&
+	if (TransactionIdIsValid(locker.transaction) &&
+		locker.transaction == GetTopTransactionIdIfAny() &&
 		locker.first_call != call->serial)
 		return LockAcquire(tag, ExclusiveLock, false, false);
 
