@@ -134,7 +134,7 @@ run_closing() {
     local load=$1 skus=10000
     [[ $2 == all ]] || skus=1
     prepare "$2" "$ample"
-    postgres_fill $((seconds * 50000)) "$(date -d '+1 day' +%F)" "$skus"
+    postgres_fill $((seconds * 75000)) "$(date -d '+1 day' +%F)" "$skus"
     postgres_settle
     timed postgres_load "$load" "$clients" "$seconds"
     record_postgres 1 "$(postgres_check 0)"

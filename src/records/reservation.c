@@ -189,15 +189,18 @@ reservation_lock(Call *call, const pg_uuid_t *id, RowWait wait,
 				 Reservation *reservation)
 {
 	OpenTable  *table = call_open(call, TABLE_RESERVATION);
-	ItemPointerData tid;
-	RowLock		result;
+	RowLock		result = ROW_CHANGED;
 
-	reservation->id = *id;
-	reservation->count = 0;
-	if (!find_first_line(call, table, id))
+	if (!reservation_find(call, id, reservation))
 		return ROW_GONE;
-	tid = table->found->tts_tid;
-	result = row_lock(call, table, &tid, wait);
+
+	/* the only line there is, and as we have read it: that is all */
+	if (reservation->count == 1)
+		result = row_lock_version(call, table, &reservation->lines[0].tid, wait);
+	if (result != ROW_CHANGED)
+		return result;
+
+	result = row_lock(call, table, &reservation->lines[0].tid, wait);
 	if (result != ROW_LOCKED)
 		return result;
 

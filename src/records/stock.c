@@ -290,23 +290,23 @@ find_up_to(Call *call, int64 item_id, int32 location_id, int32 place,
 	return true;
 }
 
-/*
- * Add all the stock rows of a SKU at a location, as the call's snapshot sees
- * them.  There may be none: nothing was ever received there.
- */
-void
-stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
+/* Add the stock rows of a SKU from a place on the ring to its end. */
+static void
+add_from(Call *call, StockSet *set, int64 item_id, int32 location_id,
+		 int32 from)
 {
 	OpenTable  *table = call_open(call, TABLE_STOCK);
-	ScanKeyData keys[3];
+	ScanKeyData keys[4];
 	RowWalk		walk;
 	StockRow	row;
 	int32		place = RING_PLACES - 1;
 
 	/* in one go, if it can be done */
 	keys_up_to(keys, item_id, location_id, place);
-	row_walk_back(&walk, call, table, INDEX_STOCK, keys, 3);
-	while (place >= FIRST_STRIPE && row_walk_next(&walk))
+	ScanKeyInit(&keys[3], 3, BTGreaterEqualStrategyNumber, F_INT4GE,
+				Int32GetDatum(from));
+	row_walk_back(&walk, call, table, INDEX_STOCK, keys, 4);
+	while (place >= from && row_walk_next(&walk))
 	{
 		read_row(&row, walk.slot);
 		add_row(set, &row);
@@ -315,12 +315,38 @@ stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 	row_walk_end(&walk);
 
 	/* else, from there on, stripe by stripe */
-	while (walk.tangled && place >= FIRST_STRIPE &&
-		   find_up_to(call, item_id, location_id, place, &row))
+	while (walk.tangled && place >= from &&
+		   find_up_to(call, item_id, location_id, place, &row) &&
+		   row.key.stripe >= from)
 	{
 		add_row(set, &row);
 		place = row.key.stripe - 1;
 	}
+}
+
+/*
+ * Add all the stock rows of a SKU at a location, as the call's snapshot sees
+ * them.  There may be none: nothing was ever received there.
+ */
+void
+stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
+{
+	add_from(call, set, item_id, location_id, FIRST_STRIPE);
+}
+
+/* As above, where stock_near() has found one of them before. */
+void
+stock_add_sku_of(Call *call, StockSet *set, const StockRow *near)
+{
+	/* most often it is the only one */
+	if (near->key.stripe == FIRST_STRIPE)
+	{
+		add_row(set, near);
+		add_from(call, set, near->key.item_id, near->key.location_id,
+				 FIRST_STRIPE + 1);
+	}
+	else
+		stock_add_sku(call, set, near->key.item_id, near->key.location_id);
 }
 
 /* The first "RING_PLACES" numbers, each bit by bit in reverse. */

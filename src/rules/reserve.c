@@ -35,6 +35,8 @@ typedef struct WantedLine
 	CatalogueItem item;
 	int64		quantity;		/* units */
 	int64		available;		/* units found, dead holds included */
+	bool		looked_near;	/* the next three are known */
+	bool		near_exists;
 	bool		near_suffices;
 	StockRow	near;			/* the stripe to begin at */
 } WantedLine;
@@ -84,9 +86,14 @@ static void
 want_lines(Reserving *reserving)
 {
 	ReserveRequest *request = reserving->request;
-	int		   *places = palloc(request->count * sizeof(int));
-	int64	   *sums = palloc0(request->count * sizeof(int64));
+	int		   *places;
+	int64	   *sums;
 	int			first = 0;
+
+	if (reserving->count > 0)
+		return;					/* is_plain() has done it */
+	places = palloc(request->count * sizeof(int));
+	sums = palloc0(request->count * sizeof(int64));
 
 	for (int i = 0; i < request->count; i++)
 		places[i] = i;
@@ -297,9 +304,12 @@ replay_or_report(Call *call, const KeyedCall *keyed, ReserveResult *result)
 static bool
 look_near(Call *call, int32 location_id, WantedLine *line)
 {
-	line->near_suffices =
-		stock_near(call, line->item.item_id, location_id, &line->near) &&
-		!line->near.retired &&
+	if (line->looked_near)
+		return line->near_suffices;
+	line->looked_near = true;
+	line->near_exists = stock_near(call, line->item.item_id, location_id,
+								   &line->near);
+	line->near_suffices = line->near_exists && !line->near.retired &&
 		stock_row_spare(&line->near) >= line->quantity;
 	if (line->near_suffices)
 		line->available = stock_row_spare(&line->near);
@@ -322,7 +332,8 @@ look(Reserving *reserving, ReserveResult *result)
 
 		if (look_near(call, reserving->location_id, line))
 			continue;
-		stock_add_sku(call, &stock, line->item.item_id, reserving->location_id);
+		if (line->near_exists)
+			stock_add_sku_of(call, &stock, &line->near);
 		line->available = available_now(call, &stock, line->item.item_id,
 										reserving->location_id, line->quantity);
 	}
@@ -454,7 +465,8 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 /*
  * Is it the usual call: one SKU, on sale, of which the stripe to begin at seems
  * to have enough?  Then there is nothing to complain of before the key is
- * claimed, and it need not be looked up before.  Raises nothing.
+ * claimed, and it need not be looked up before.  Raises nothing, and leaves
+ * what it has found for want_lines() and look().
  */
 static bool
 is_plain(Reserving *reserving)
@@ -467,15 +479,13 @@ is_plain(Reserving *reserving)
 		return false;
 	line = palloc0(sizeof(WantedLine));
 	line->quantity = request->quantities[0];
-	if (!item_find(call, request->skus[0], &line->item) ||
-		!item_on_sale(&line->item, GetCurrentTimestamp()) ||
-		!look_near(call, DEFAULT_LOCATION_ID, line))
+	if (!item_find(call, request->skus[0], &line->item))
 		return false;
-
 	reserving->location_id = DEFAULT_LOCATION_ID;
 	reserving->lines = line;
 	reserving->count = 1;
-	return true;
+	return item_on_sale(&line->item, GetCurrentTimestamp()) &&
+		look_near(call, DEFAULT_LOCATION_ID, line);
 }
 
 /*

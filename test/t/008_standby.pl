@@ -47,6 +47,7 @@ my %writes = (
 	inv_rename_item => "'A', 'Z'",
 	inv_reserve => "'A', 1",
 	inv_reserve_cart => "'{A,B}', '{1,1}'",
+	inv_reserve_batch => q{'{A}', '{1}'},
 	inv_reserve_lines => q{'[{"sku": "A", "quantity": 1}]'},
 	inv_return => "'$order', 'A', 1",
 	inv_schedule => '',
