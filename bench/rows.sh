@@ -52,7 +52,7 @@ prepare() {
     use_peer "$peer" "$sync"
     postgres_reset "$2" "$1"
     if [[ $peer == ours_striped ]]; then
-        sql -c "SELECT inv_set_stripes('$first_sku', $stripes)" >/dev/null
+        sql -c "SELECT inv_set_stripes('$first_sku', $((clients > 64 ? 256 : stripes)))" >/dev/null
     fi
 }
 

@@ -228,6 +228,21 @@ remembered_place(OpenTable *table, int64 item_id, int32 location_id,
 	return remembered;
 }
 
+static void
+remember_place(OpenTable *table, const StockRow *row, int32 place)
+{
+	bool		valid;
+	RememberedPlace *remembered = remembered_place(table, row->key.item_id,
+												   row->key.location_id, place,
+												   &valid);
+
+	remembered->relation = RelationGetRelid(table->relation);
+	remembered->item_id = row->key.item_id;
+	remembered->location_id = row->key.location_id;
+	remembered->place = place;
+	remembered->tid = row->tid;
+}
+
 /*
  * Find a stripe that has come since, between one and a place on the ring.  If
  * there are several, the last of them.
@@ -246,7 +261,10 @@ find_later(Call *call, OpenTable *table, StockRow *row, int32 place)
 		read_row(row, table->found);
 }
 
-/* Find the last stripe at or before a place on the ring. */
+/*
+ * Find the last stripe at or before a place on the ring, as the call's snapshot
+ * sees it.
+ */
 static bool
 find_up_to(Call *call, int64 item_id, int32 location_id, int32 place,
 		   StockRow *row)
@@ -280,13 +298,7 @@ find_up_to(Call *call, int64 item_id, int32 location_id, int32 place,
 		return false;
 	read_row(row, table->found);
 	if (table->tangled)
-	{
-		remembered->relation = RelationGetRelid(table->relation);
-		remembered->item_id = item_id;
-		remembered->location_id = location_id;
-		remembered->place = place;
-		remembered->tid = row->tid;
-	}
+		remember_place(table, row, place);
 	return true;
 }
 
@@ -349,6 +361,25 @@ stock_add_sku_of(Call *call, StockSet *set, const StockRow *near)
 		stock_add_sku(call, set, near->key.item_id, near->key.location_id);
 }
 
+/* The same as of this instant, to be locked by row_lock_version(). */
+static bool
+find_latest_up_to(Call *call, int64 item_id, int32 location_id, int32 place,
+				  StockRow *row)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+	ScanKeyData keys[3];
+	bool		remembered;
+
+	(void) remembered_place(table, item_id, location_id, place, &remembered);
+	keys_up_to(keys, item_id, location_id, place);
+	if (remembered || !row_find_latest(call, table, INDEX_STOCK, keys, 3))
+		return find_up_to(call, item_id, location_id, place, row);
+	read_row(row, table->found);
+	if (table->tangled)
+		remember_place(table, row, place);
+	return true;
+}
+
 /* The first "RING_PLACES" numbers, each bit by bit in reverse. */
 static int32
 reverse_bits(uint32 number)
@@ -381,13 +412,13 @@ own_place(void)
 }
 
 /*
- * The stripe that this backend begins at, as the call's snapshot sees it;
- * false if there is no stock at all.
+ * The stripe that this backend begins at, as of this instant; false if there is
+ * no stock at all.
  */
 bool
 stock_near(Call *call, int64 item_id, int32 location_id, StockRow *row)
 {
-	return find_up_to(call, item_id, location_id, own_place(), row);
+	return find_latest_up_to(call, item_id, location_id, own_place(), row);
 }
 
 /* Add the stock row that a reservation's line sits on. */
@@ -401,21 +432,53 @@ stock_add_key(StockSet *set, StockKey key)
 	add_row(set, &row);
 }
 
+/* The scan keys of a row. */
+static void
+keys_of(ScanKeyData *keys, const StockKey *key)
+{
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(key->item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(key->location_id));
+	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(key->stripe));
+}
+
 /* Read a row anew by its key; false if the call's snapshot sees none. */
 static bool
 find_row(Call *call, OpenTable *table, StockRow *row)
 {
 	ScanKeyData keys[3];
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(row->key.item_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(row->key.location_id));
-	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(row->key.stripe));
+	keys_of(keys, &row->key);
 	if (!row_find(call, table, INDEX_STOCK, keys, 3))
 		return false;
 	read_row(row, table->found);
+	return true;
+}
+
+/*
+ * The same as of this instant, to be locked at once.  May take a new snapshot.
+ */
+static bool
+find_latest(Call *call, OpenTable *table, StockRow *row)
+{
+	ScanKeyData keys[3];
+	StockKey	key = row->key;
+	bool		remembered;
+
+	(void) remembered_place(table, key.item_id, key.location_id, key.stripe,
+							&remembered);
+	keys_of(keys, &key);
+	if (remembered || !row_find_latest(call, table, INDEX_STOCK, keys, 3))
+	{
+		call_see_now(call);
+		return find_up_to(call, key.item_id, key.location_id, key.stripe, row) &&
+			row->key.stripe == key.stripe;
+	}
+	read_row(row, table->found);
+	if (table->tangled)
+		remember_place(table, row, key.stripe);
 	return true;
 }
 
@@ -560,13 +623,22 @@ note_lock(Call *call)
 	locker.places_kept = 0;
 }
 
+/* Can it be that this transaction has locked a stock row before? */
+static bool
+may_have_row(const Call *call)
+{
+	return call->wrote_before ||
+		(TransactionIdIsValid(locker.transaction) &&
+		 locker.transaction == GetTopTransactionIdIfAny());
+}
+
 /* Whatever the row has, the caller wants it. */
 #define ANY_UNITS (-1)
 
 /*
  * Stand in a row's queue and lock it, if "needed" units are to be had of it:
  * ROW_CHANGED says that they are not, and then nothing is locked.  Else the
- * row is read as it is now.  Takes a new snapshot if it had to wait.
+ * row is read as it is now, which may be newer than the call's snapshot.
  */
 static RowLock
 lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
@@ -586,7 +658,8 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 		if (wait == ROW_SKIP_BUSY)
 			return ROW_BUSY;
 		/* who has the row must not stand behind those who wait for him */
-		if (find_row(call, table, row) && row_is_ours(table->found))
+		if (may_have_row(call) && find_row(call, table, row) &&
+			row_is_ours(table->found))
 		{
 			result = row_lock(call, table, &row->tid, ROW_WAIT);
 			read_row(row, table->found);
@@ -601,8 +674,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 		if (stale)
 		{
 			/* begin at the row as it is now, not at the version we knew */
-			call_see_now(call);
-			if (!find_row(call, table, row))
+			if (!find_latest(call, table, row))
 			{
 				result = ROW_GONE;
 				break;
@@ -621,7 +693,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 	{
 		note_lock(call);
 		read_row(row, table->found);
-		row->current = ItemPointerEquals(&seen, &row->tid);
+		row->current = !waited && ItemPointerEquals(&seen, &row->tid);
 		row->contested = waited && LockHasWaiters(&tag, ExclusiveLock, false);
 	}
 	if (place == LOCKACQUIRE_ALREADY_HELD || result != ROW_LOCKED ||
@@ -753,7 +825,8 @@ stock_lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
 
 		/* down the ring, and round */
 		while (passed < MAX_PASSED &&
-			   (found || find_up_to(call, item_id, location_id, place, &row)) &&
+			   (found ||
+				find_latest_up_to(call, item_id, location_id, place, &row)) &&
 			   !(wrapped && row.key.stripe <= begin))
 		{
 			found = false;

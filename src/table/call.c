@@ -70,6 +70,7 @@ call_begin(const char *name, CallKind kind)
 	call->caller_context = old_context;
 	call->guc_level = -1;
 	call->serial = ++calls_begun;
+	call->wrote_before = TransactionIdIsValid(GetTopTransactionIdIfAny());
 	MemoryContextSwitchTo(old_context);
 
 	call->caller = GetUserId();

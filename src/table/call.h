@@ -49,6 +49,7 @@ typedef struct Call
 	OpenTable  *tables[NUM_TABLES];
 	bool		rows_waiting;	/* in some table */
 	uint64		serial;			/* of the calls of this session */
+	bool		wrote_before;	/* the transaction had, when the call began */
 	bool		search_path_pinned;
 	int			guc_level;
 	Oid			caller;			/* who called, before we became the owner */

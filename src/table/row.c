@@ -80,6 +80,46 @@ row_find(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
 }
 
 /*
+ * As above, but as of this instant: the last version that is committed or ours,
+ * be it about to change or not.  Only for who then locks it by that version,
+ * or for a hint.  Where hundreds wait for a row the snapshot of each names them
+ * all, and is asked about each version; this asks what is marked on them.
+ *
+ * It may miss a row that is being updated at the moment, as the scan passes
+ * first where the new version will be, and then the old one: when false is
+ * returned, row_find() with a new snapshot has the last word.
+ */
+bool
+row_find_latest(Call *call, OpenTable *table, IndexId index,
+				ScanKeyData *keys, int nkeys)
+{
+	SnapshotData dirty;
+	IndexScanDesc scan;
+	int			misses = 0;
+	bool		found = false;
+
+	if (IsolationUsesXactSnapshot())
+		return row_find(call, table, index, keys, nkeys);
+
+	InitDirtySnapshot(dirty);
+	scan = compat_index_beginscan(table->relation,
+								  open_index(call, table, index),
+								  &dirty, nkeys);
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	while (!found && index_getnext_tid(scan, BackwardScanDirection) != NULL)
+	{
+		/* a version that somebody has not committed yet is not it */
+		found = index_fetch_heap(scan, table->found) &&
+			!TransactionIdIsValid(dirty.xmin);
+		if (!found)
+			misses++;
+	}
+	index_endscan(scan);
+	table->tangled = misses > MAX_MISSES;
+	return found;
+}
+
+/*
  * Find the version of a row that the call's snapshot sees, beginning at an
  * earlier version that was once seen at "tid".  It is left in table->found.
  * Returns false if that leads nowhere; else it may also lead to another row

@@ -39,6 +39,8 @@ typedef struct RowWalk
 
 extern bool row_find(Call *call, OpenTable *table, IndexId index,
 					 ScanKeyData *keys, int nkeys);
+extern bool row_find_latest(Call *call, OpenTable *table, IndexId index,
+							ScanKeyData *keys, int nkeys);
 extern bool row_find_from(OpenTable *table, ItemPointer tid);
 extern void row_walk_begin(RowWalk *walk, Call *call, OpenTable *table,
 						   IndexId index, ScanKeyData *keys, int nkeys);

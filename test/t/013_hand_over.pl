@@ -211,6 +211,7 @@ books_are_right($node);
 #
 # Circles with the caller's own locks: one is told, bystanders are served
 #
+$node->safe_psql('postgres', 'CREATE TABLE wish (wish integer)');
 foreach my $case (
 	[ 'two calls', "SELECT inv_reserve('B')", "SELECT inv_reserve('B')" ],
 	[ 'an advisory lock', 'SELECT pg_advisory_xact_lock(7)', 'SELECT pg_advisory_xact_lock(7)' ],
@@ -228,6 +229,7 @@ foreach my $case (
 	$other->query_safe('BEGIN');
 	$other->query_safe($theirs);
 	my $bystander = queue_up('bystander', reserve("$name bystander"));
+	my $writer = queue_up('writer', "INSERT INTO wish VALUES (1); " . reserve("$name writer"));
 	# the head waits for the other, who waits behind the bystander for the head
 	$head->{stdin} .= "$ours;\n";
 	$head->{run}->pump_nb;
@@ -236,6 +238,7 @@ foreach my $case (
 	$head->query('COMMIT');
 	$_->quit foreach $head, $other;
 	is(outcome($bystander), '00000', "$name: who only stood behind is served");
+	is(outcome($writer), '00000', "$name: so is one whose transaction had written before");
 	my $errors = logged_errors($node, $offset);
 	is($errors->{'40P01'}, 1, "$name: one of the two is told");
 	delete @$errors{ '40P01', '25P02' };
