@@ -263,9 +263,10 @@ sub write_page
 	print "# Benchmarks\n\n",
 	  "Made by `bench/report.pl` from the runs of `make bench` or `make bench-full`;\n",
 	  "[bench/README.md](../bench/README.md) says what each row does, what the peers\n",
-	  "guarantee, and how to repeat a single figure.  Figures are medians of $rounds\n",
-	  "interleaved rounds; every run was checked for overselling.  Ratios hold better\n",
-	  "than figures on another machine.\n\n";
+	  "guarantee, and how to repeat a single figure, [performance.md](performance.md)\n",
+	  "what bounds them.  Figures are medians of interleaved rounds, ratios medians of\n",
+	  "each round's; column \"runs\" says of how many, and one run is one run.  Each was\n",
+	  "checked for overselling.  Ratios hold better than figures on another machine.\n\n";
 
 	print "## The machine\n\n| | |\n|---|---|\n";
 	open my $machine, '<:utf8', $machine_file or die "$machine_file: $!\n";
@@ -317,8 +318,8 @@ sub table
 	my ($row, $title) = @_;
 	my $unit = $row eq 'sweep' ? 'sweepers' : 'clients';
 	print "\n### $title\n\n",
-	  "| peer | $unit | per second | twin | p50 | p95 | p99 | log bytes |\n",
-	  "|---|--:|--:|--:|--:|--:|--:|--:|\n";
+	  "| peer | $unit | runs | per second | twin | p50 | p95 | p99 | log bytes |\n",
+	  "|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 	foreach my $clients (sort { $a <=> $b } keys_of($row))
 	{
 		my @peers = grep { runs_of("$row $_ $clients") } keys %{ $run{$row} };
@@ -330,6 +331,7 @@ sub table
 			  : measured(target('', 0, $cell, "$row twin $clients"));
 			my $wal = $peer =~ /^redis_(?!lock)/ ? undef : median_of($cell, 'wal_per_op');
 			print '| ', join(' | ', $peer_name{$peer} // $peer, $clients,
+				scalar runs_of($cell),
 				number($rate{$peer}, 0), ratio_text($ratio),
 				(map { number(median_of($cell, $_), 2) } qw(p50_ms p95_ms p99_ms)),
 				number($wal, 0)), " |\n";

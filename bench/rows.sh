@@ -189,13 +189,17 @@ run_sweep() {
     wait "${pids[@]}"
     elapsed=$(awk -v start="$start" -v end="$(date +%s.%N)" 'BEGIN { print end - start }')
     wal=$(($(wal_position) - wal))
-    kill -INT "$buyers" 2>/dev/null || true
+    # A background process of a script does not hear SIGINT.
+    kill -TERM "$buyers" 2>/dev/null || true
     wait "$buyers" 2>/dev/null || true
     [[ -z $lock ]] || flock -u 8
     swept=$(cat "$run_dir"/swept.* | awk '{ sum += $1 } END { print sum + 0 }')
     rm -f "$run_dir"/swept.*
-    read -r _ p50 p95 p99 < <(perl "$bench/percentiles.pl" "$run_dir"/pgbench_log.*)
-    rm -f "$run_dir"/pgbench_log.*
+    # Only what happened while there were dead holds left.
+    awk -v from="${start%.*}" -v seconds="$elapsed" '$5 >= from && $5 <= from + seconds' \
+        "$run_dir"/pgbench_log.* >"$run_dir/while_swept"
+    read -r _ p50 p95 p99 < <(perl "$bench/percentiles.pl" "$run_dir/while_swept")
+    rm -f "$run_dir"/pgbench_log.* "$run_dir/while_swept"
     local check
     check=$(postgres_check 0)
     [[ $swept -eq $dead ]] || check="$swept of $dead dead holds swept"

@@ -9,7 +9,7 @@
 #   --rounds N       how often each is run (5)
 #   --seconds N      length of a run (quick 4, full 5)
 #   --threads N      threads of the clients (2)
-#   --stripes N      stock rows of a striped SKU (64)
+#   --stripes N      stock rows of a striped SKU (64; beyond 64 clients 256)
 #   --snapshot-seconds N   how long the old snapshot stays open (600)
 #   --sweep-batch N  dead holds a call of inv_expire() takes (1000)
 #   --history N      closed reservations present in row history (10000000)

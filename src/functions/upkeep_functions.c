@@ -319,9 +319,9 @@ maintain_stripes(void)
  * inv_maintain()
  *
  * A procedure.  Sweeps, then deletes keys past their retention, then takes
- * automatic stripes away, and commits after each batch.  A batch that was not full is the last: it ends even
- * while holds die as fast as they are swept.  Raises 2D000 inside a
- * transaction block.
+ * automatic stripes away, and commits after each batch.  A batch that was not
+ * full is the last: it ends even while holds die as fast as they are swept.
+ * Raises 2D000 inside a transaction block.
  *
  * Each batch begins and ends its own call, so that no table, snapshot or
  * setting is held over a commit.

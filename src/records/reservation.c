@@ -448,7 +448,7 @@ dead_units(Call *call, int64 item_id, int32 location_id, TimestampTz from,
 				Int32GetDatum(location_id));
 	ScanKeyInit(&keys[2], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(now));
-	/* closed holds may stand in front in the index for as long as an old snapshot lives */
+	/* while an old snapshot lives the index begins with holds long closed */
 	ScanKeyInit(&keys[3], 3, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
 				TimestampTzGetDatum(from));
 	row_walk_begin(&walk, call, call_open(call, TABLE_RESERVATION),

@@ -367,7 +367,8 @@ lock_stock(Reserving *reserving)
 
 		if (!stock_lock_enough(reserving->call, &reserving->stock, item_id,
 							   reserving->location_id, ordered[i]->quantity,
-							   ordered[i]->near_suffices ? &ordered[i]->near : NULL))
+							   ordered[i]->near_suffices
+							   ? &ordered[i]->near : NULL))
 			stock_lock_sku(reserving->call, &reserving->stock, item_id,
 						   reserving->location_id);
 	}
