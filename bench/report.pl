@@ -23,7 +23,6 @@ die "usage: report.pl RESULTS MACHINE DOCS\n" unless defined $docs;
 
 # $run{row}{peer}{clients}[round] = { column => value }
 my (%run, @failed);
-my $rounds = 0;
 
 # The targets: what is measured against what, and how much is wanted.
 # [ title, wanted, [row, peer, clients], [row, peer, clients], column, text ]
@@ -182,7 +181,6 @@ sub read_results
 			next;
 		}
 		push @{ $run{ $value{row} }{ $value{peer} }{ $value{clients} } }, \%value;
-		$rounds = $value{round} if $value{round} > $rounds;
 	}
 	close $handle;
 }
