@@ -913,6 +913,14 @@ BEGIN ATOMIC
 				   AND held.stripe = stock.stripe
 		 WHERE held.expires_at < stock.earliest_expiry
 		UNION ALL
+		SELECT 'first stripe is missing or retired',
+			   stock.item_id, stock.location_id, 0, NULL, NULL,
+			   CASE WHEN bool_or(stock.stripe = 0) THEN 'retired' ELSE 'missing' END,
+			   'takes holds'
+		  FROM inv_stock AS stock
+		 GROUP BY stock.item_id, stock.location_id
+		HAVING NOT bool_or(stock.stripe = 0 AND NOT stock.retired)
+		UNION ALL
 		SELECT 'stock of an unknown item or location',
 			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,
 			   pg_catalog.format('item %s, location %s', stock.item_id,

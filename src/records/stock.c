@@ -346,21 +346,6 @@ stock_add_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 	add_from(call, set, item_id, location_id, FIRST_STRIPE);
 }
 
-/* As above, where stock_near() has found one of them before. */
-void
-stock_add_sku_of(Call *call, StockSet *set, const StockRow *near)
-{
-	/* most often it is the only one */
-	if (near->key.stripe == FIRST_STRIPE)
-	{
-		add_row(set, near);
-		add_from(call, set, near->key.item_id, near->key.location_id,
-				 FIRST_STRIPE + 1);
-	}
-	else
-		stock_add_sku(call, set, near->key.item_id, near->key.location_id);
-}
-
 /* The same as of this instant, to be locked by row_lock_version(). */
 static bool
 find_latest_up_to(Call *call, int64 item_id, int32 location_id, int32 place,
@@ -781,10 +766,12 @@ stock_lock_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 	add_row(&rows, &first);
 	rows.sorted = true;
 	lock_rows(call, &rows, 0);
+	if (rows.count == 0)
+		return;					/* deleted by hand meanwhile */
 
 	/* from here on there are neither more rows nor others */
 	call_see_now(call);
-	stock_add_sku(call, &rows, item_id, location_id);
+	add_from(call, &rows, item_id, location_id, FIRST_STRIPE + 1);
 	sort_set(&rows);
 	lock_rows(call, &rows, 1);
 	for (int i = 0; i < rows.count; i++)
@@ -1091,7 +1078,13 @@ stock_gather(Call *call, StockSet *set, int64 item_id, int32 location_id,
 	StockRow   *into = richest(rows, count);
 
 	if (into == NULL || stock_spare(rows, count) < units)
-		elog(ERROR, "stock rows hold less than their sum");
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stock rows of SKU \"%s\" were changed by hand",
+						item_sku(call, item_id)),
+				 errdetail("No stripe takes holds at location \"%s\".",
+						   location_code(call, location_id)),
+				 errhint("inv_check() tells what is wrong.")));
 	for (int i = 0; i < count && stock_row_spare(into) < units; i++)
 	{
 		int64		moved = Min(stock_row_spare(&rows[i]),

@@ -67,7 +67,6 @@ typedef struct StockSet
 extern int	stock_key_compare(const void *left, const void *right);
 extern void stock_add_sku(Call *call, StockSet *set, int64 item_id,
 						  int32 location_id);
-extern void stock_add_sku_of(Call *call, StockSet *set, const StockRow *near);
 extern void stock_add_key(StockSet *set, StockKey key);
 extern void stock_add_home(Call *call, StockSet *set, StockKey key);
 extern StockRow *stock_home(StockSet *set, StockKey key);

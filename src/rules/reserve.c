@@ -35,10 +35,9 @@ typedef struct WantedLine
 	CatalogueItem item;
 	int64		quantity;		/* units */
 	int64		available;		/* units found, dead holds included */
-	bool		looked_near;	/* the next three are known */
-	bool		near_exists;
+	bool		looked_near;	/* the next two are known */
 	bool		near_suffices;
-	StockRow	near;			/* the stripe to begin at */
+	StockRow	near;			/* a hint: the stripe to begin at */
 } WantedLine;
 
 /* All that one call of reserve() works on. */
@@ -307,10 +306,9 @@ look_near(Call *call, int32 location_id, WantedLine *line)
 	if (line->looked_near)
 		return line->near_suffices;
 	line->looked_near = true;
-	line->near_exists = stock_near(call, line->item.item_id, location_id,
-								   &line->near);
-	line->near_suffices = line->near_exists && !line->near.retired &&
-		stock_row_spare(&line->near) >= line->quantity;
+	line->near_suffices =
+		stock_near(call, line->item.item_id, location_id, &line->near) &&
+		!line->near.retired && stock_row_spare(&line->near) >= line->quantity;
 	if (line->near_suffices)
 		line->available = stock_row_spare(&line->near);
 	return line->near_suffices;
@@ -318,7 +316,9 @@ look_near(Call *call, int32 location_id, WantedLine *line)
 
 /*
  * Look at the stock without locking it.  True if every line seems to be there:
- * on the stripe that we would begin at, or else on all of them.
+ * on the stripe that we would begin at, or else on all of them.  The sum is of
+ * one moment, and of one after any wait for the key: the stripe looked at
+ * before is not taken into it, lest units that moved meanwhile be missed.
  */
 static bool
 look(Reserving *reserving, ReserveResult *result)
@@ -332,8 +332,7 @@ look(Reserving *reserving, ReserveResult *result)
 
 		if (look_near(call, reserving->location_id, line))
 			continue;
-		if (line->near_exists)
-			stock_add_sku_of(call, &stock, &line->near);
+		stock_add_sku(call, &stock, line->item.item_id, reserving->location_id);
 		line->available = available_now(call, &stock, line->item.item_id,
 										reserving->location_id, line->quantity);
 	}
