@@ -15,7 +15,7 @@
 
 #include "errors.h"
 #include "functions/arguments.h"
-#include "rules/reserve.h"
+#include "rules/reserve_steps.h"
 
 PG_FUNCTION_INFO_V1(inv_reserve);
 PG_FUNCTION_INFO_V1(inv_try_reserve);

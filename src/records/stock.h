@@ -63,34 +63,34 @@ typedef struct StockSet
 	StockRow   *rows;
 } StockSet;
 
-/* what a set is made of */
+/* stock_set.c: what a set is made of */
 extern int	stock_key_compare(const void *left, const void *right);
-extern void stock_add_sku(Call *call, StockSet *set, int64 item_id,
-						  int32 location_id);
+extern void stock_add_row(StockSet *set, const StockRow *row);
 extern void stock_add_key(StockSet *set, StockKey key);
-extern void stock_add_home(Call *call, StockSet *set, StockKey key);
-extern StockRow *stock_home(StockSet *set, StockKey key);
 extern StockRow *stock_find(StockSet *set, StockKey key);
 extern StockRow *stock_require(StockSet *set, StockKey key);
 extern StockRow *stock_of_sku(StockSet *set, int64 item_id, int32 location_id,
 							  int *count);
+extern StockRow *stock_home(StockSet *set, StockKey key);
+
+/* stock_find.c: finding rows */
 extern int32 stock_stripe_place(int n);
 extern bool stock_near(Call *call, int64 item_id, int32 location_id,
 					   StockRow *row);
+extern void stock_add_sku(Call *call, StockSet *set, int64 item_id,
+						  int32 location_id);
+extern void stock_add_home(Call *call, StockSet *set, StockKey key);
 
-/* locking */
+/* stock_lock.c: locking */
 extern void stock_lock(Call *call, StockSet *set);
 extern void stock_lock_sku(Call *call, StockSet *set, int64 item_id,
 						   int32 location_id);
-extern void stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
-								 int32 location_id);
-extern bool stock_lock_enough(Call *call, StockSet *set, int64 item_id,
-							  int32 location_id, int64 units,
-							  const StockRow *near);
+extern void stock_lock_units(Call *call, StockSet *set, int64 item_id,
+							 int32 location_id, int64 units,
+							 const StockRow *near);
 extern bool stock_try_lock(Call *call, StockRow *row);
-extern void stock_add_locked(StockSet *set, const StockRow *row);
 
-/* numbers */
+/* stock.c: numbers */
 extern int64 stock_row_spare(const StockRow *row);
 extern int64 stock_spare(const StockRow *rows, int count);
 extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
@@ -102,7 +102,9 @@ extern StockRow *stock_gather(Call *call, StockSet *set, int64 item_id,
 							  int32 location_id, int64 units);
 extern void stock_write(Call *call, StockSet *set);
 
-/* making rows */
+/* stock.c: making rows */
+extern void stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
+								 int32 location_id);
 extern void stock_create(Call *call, int64 item_id, int32 location_id,
 						 int stripes);
 

@@ -145,7 +145,7 @@ sweep_stock(Sweep *sweep, StockKey key)
 	if (!meet(sweep, &key) || !stock_try_lock(sweep->call, &row))
 		return;
 	free_lines(sweep, &row);
-	stock_add_locked(&sweep->stock, &row);
+	stock_add_row(&sweep->stock, &row);
 	if (row.retired)
 	{
 		key.stripe = FIRST_STRIPE;
@@ -201,7 +201,7 @@ sweep_first_row(Sweep *sweep)
 		(void) meet(sweep, &first.rows[i].key);
 		first.rows[i].current = true;
 		free_lines(sweep, &first.rows[i]);
-		stock_add_locked(&sweep->stock, &first.rows[i]);
+		stock_add_row(&sweep->stock, &first.rows[i]);
 	}
 }
 

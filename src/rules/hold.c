@@ -18,7 +18,7 @@
 #include "records/route.h"
 #include "rules/hold.h"
 #include "rules/reclaim.h"
-#include "rules/reserve.h"
+#include "rules/reserve_steps.h"
 #include "settings.h"
 
 /*

@@ -43,13 +43,12 @@ line_list_add(LineList *dead, const ReservationLine *line)
 }
 
 /*
- * Lock dead lines on a stock row, which the caller has locked, until they hold
- * at least "wanted" units or there are no more, and add them to the list.
- * Returns the units found.  Raises 40001.
+ * Lock dead lines on a stock row until they hold at least "wanted" units or
+ * there are no more, and add them to the list.  Returns the units found.
  */
-int64
-reclaim_collect(Call *call, const StockRow *row, int64 wanted,
-				TimestampTz now, LineList *dead)
+static int64
+collect_on_row(Call *call, const StockRow *row, int64 wanted, TimestampTz now,
+			   LineList *dead)
 {
 	RowWalk		walk;
 	int64		found = 0;
@@ -70,6 +69,42 @@ reclaim_collect(Call *call, const StockRow *row, int64 wanted,
 	}
 	row_walk_end(&walk);
 	return found;
+}
+
+/*
+ * Lock dead lines on "count" stock rows, which the caller has locked, until
+ * they hold at least "wanted" units or there are no more, and add them to the
+ * list.  Returns the units found.  Raises 40001.
+ */
+int64
+reclaim_collect(Call *call, const StockRow *rows, int count, int64 wanted,
+				TimestampTz now, LineList *dead)
+{
+	int64		found = 0;
+
+	if (wanted <= 0)
+		return 0;
+	/* holds may have been made, and have died, while the caller waited */
+	call_see_now(call);
+	for (int i = 0; i < count && found < wanted; i++)
+		found += collect_on_row(call, &rows[i], wanted - found, now, dead);
+	return found;
+}
+
+/*
+ * Units of a SKU that can be had on its stock rows in the set, which the caller
+ * has locked: those to spare and, where they are fewer than "wanted", those of
+ * dead holds, as above.
+ */
+int64
+reclaim_units(Call *call, StockSet *stock, int64 item_id, int32 location_id,
+			  int64 wanted, TimestampTz now, LineList *dead)
+{
+	int			count;
+	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
+	int64		units = stock_spare(rows, count);
+
+	return units + reclaim_collect(call, rows, count, wanted - units, now, dead);
 }
 
 /*

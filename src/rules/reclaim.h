@@ -21,8 +21,11 @@ typedef struct LineList
 	ReservationLine *lines;
 } LineList;
 
-extern int64 reclaim_collect(Call *call, const StockRow *row, int64 wanted,
-							 TimestampTz now, LineList *dead);
+extern int64 reclaim_collect(Call *call, const StockRow *rows, int count,
+							 int64 wanted, TimestampTz now, LineList *dead);
+extern int64 reclaim_units(Call *call, StockSet *stock, int64 item_id,
+						   int32 location_id, int64 wanted, TimestampTz now,
+						   LineList *dead);
 extern void reclaim_free(Call *call, StockSet *set, LineList *dead,
 						 TimestampTz now);
 extern void line_give_back(Call *call, ReservationLine *line, StockRow *row,

@@ -25,9 +25,7 @@
 #include "errors.h"
 #include "records/route.h"
 #include "rules/reclaim.h"
-#include "rules/reserve.h"
-#include "rules/stripes.h"
-#include "settings.h"
+#include "rules/reserve_steps.h"
 
 /* A line as it is wanted: one a SKU, in the buyer's order. */
 typedef struct WantedLine
@@ -50,21 +48,6 @@ typedef struct Reserving
 	WantedLine *lines;
 	StockSet	stock;
 } Reserving;
-
-/* How long a hold of an item lives if the caller does not say; microseconds. */
-int64
-default_ttl(const CatalogueItem *item)
-{
-	return item->hold_ttl > 0 ? item->hold_ttl
-		: (int64) setting_default_ttl * USECS_PER_SEC;
-}
-
-/* When a hold of "ttl" microseconds that begins at "from" ends at most. */
-TimestampTz
-hold_expiry(TimestampTz from, int64 ttl)
-{
-	return from + Min(ttl, (int64) setting_max_ttl * USECS_PER_SEC);
-}
 
 /* Sorts places in the request by SKU, equal ones in the buyer's order. */
 static int
@@ -126,13 +109,6 @@ want_lines(Reserving *reserving)
 	}
 }
 
-/* May an item be held at a moment? */
-bool
-item_on_sale(const CatalogueItem *item, TimestampTz now)
-{
-	return item->selling && now < item->listed_until;
-}
-
 /* Raise IV006 unless every item is on sale at a moment. */
 static void
 check_listings(const Reserving *reserving, TimestampTz now)
@@ -173,36 +149,6 @@ check_currency(const Reserving *reserving)
 							   first->sku, expected, item->sku, currency),
 					 errhint("Reserve a cart for each currency.")));
 	}
-}
-
-/* Units of a SKU that nobody has been promised, dead holds not counted. */
-static int64
-spare_units(StockSet *stock, int64 item_id, int32 location_id)
-{
-	int			count;
-	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
-
-	return stock_spare(rows, count);
-}
-
-/*
- * Units of a SKU that could be held now, dead holds counted as free, as the
- * call's snapshot sees them: at least 0.  "stock" holds the SKU's rows.  Stops
- * counting dead holds when there are "enough".
- */
-int64
-available_now(Call *call, StockSet *stock, int64 item_id, int32 location_id,
-			  int64 enough)
-{
-	int			count;
-	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
-	int64		units = stock_spare(rows, count);
-
-	if (units < enough)
-		units += dead_units(call, item_id, location_id,
-							stock_earliest_expiry(rows, count),
-							GetCurrentTimestamp(), enough - units);
-	return Max(units, 0);
 }
 
 /* Fill the shortages of a result; true if there are any. */
@@ -257,41 +203,7 @@ reserve_report_shortage(const ReserveResult *result)
 			 errdetail_internal("%s", detail.data)));
 }
 
-/*
- * The first result of a key that has been used, its status as of now; false if
- * that reservation has been purged.
- */
-bool
-reserve_replay(Call *call, const KeyedCall *keyed, ReserveResult *result)
-{
-	Reservation reservation;
-	StockSet	stock = {0};
-
-	result->reservation_id = keyed->reservation_id;
-	if (!reservation_find(call, &result->reservation_id, &reservation))
-		return false;
-
-	result->held = true;
-	result->replayed = true;
-	result->status = reservation_status(&reservation, GetCurrentTimestamp());
-	result->expires_at = reservation.lines[0].expires_at;
-	result->lines = reservation.count;
-	result->available = PG_INT64_MAX;
-	for (int i = 0; i < reservation.count; i++)
-		stock_add_sku(call, &stock, reservation.lines[i].stock.item_id,
-					  reservation.lines[i].stock.location_id);
-	for (int i = 0; i < reservation.count; i++)
-	{
-		StockKey	key = reservation.lines[i].stock;
-
-		result->available = Min(result->available,
-								Max(spare_units(&stock, key.item_id,
-												key.location_id), 0));
-	}
-	return true;
-}
-
-/* As above; raises IV003 if the reservation has been purged. */
+/* The first result of a key; raises IV003 if it has been purged. */
 static void
 replay_or_report(Call *call, const KeyedCall *keyed, ReserveResult *result)
 {
@@ -361,16 +273,10 @@ lock_stock(Reserving *reserving)
 		ordered[i] = &reserving->lines[i];
 	qsort(ordered, reserving->count, sizeof(WantedLine *), compare_items);
 	for (int i = 0; i < reserving->count; i++)
-	{
-		int64		item_id = ordered[i]->item.item_id;
-
-		if (!stock_lock_enough(reserving->call, &reserving->stock, item_id,
-							   reserving->location_id, ordered[i]->quantity,
-							   ordered[i]->near_suffices
-							   ? &ordered[i]->near : NULL))
-			stock_lock_sku(reserving->call, &reserving->stock, item_id,
-						   reserving->location_id);
-	}
+		stock_lock_units(reserving->call, &reserving->stock,
+						 ordered[i]->item.item_id, reserving->location_id,
+						 ordered[i]->quantity,
+						 ordered[i]->near_suffices ? &ordered[i]->near : NULL);
 }
 
 /*
@@ -381,26 +287,14 @@ static bool
 decide(Reserving *reserving, TimestampTz now, LineList *dead,
 	   ReserveResult *result)
 {
-	bool		seen_now = false;
-
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
-		int			count;
-		StockRow   *rows = stock_of_sku(&reserving->stock, line->item.item_id,
-										reserving->location_id, &count);
 
-		line->available = stock_spare(rows, count);
-		if (line->available < line->quantity && !seen_now)
-		{
-			/* holds may have been made, and have died, while we waited */
-			call_see_now(reserving->call);
-			seen_now = true;
-		}
-		for (int j = 0; j < count && line->available < line->quantity; j++)
-			line->available +=
-				reclaim_collect(reserving->call, &rows[j],
-								line->quantity - line->available, now, dead);
+		line->available = reclaim_units(reserving->call, &reserving->stock,
+										line->item.item_id,
+										reserving->location_id, line->quantity,
+										now, dead);
 	}
 	return !list_shortages(reserving, result);
 }
@@ -426,7 +320,6 @@ static void
 take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 {
 	ReserveRequest *request = reserving->request;
-	Posting		posting = {"reserve", &result->reservation_id, NULL, NULL};
 	ReservationLine written = {0};
 
 	written.reservation_id = result->reservation_id;
@@ -440,23 +333,12 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
-		StockRow   *row;
-
-		spread_if_contested(reserving->call, &reserving->stock,
-							line->item.item_id, reserving->location_id);
-		row = stock_gather(reserving->call, &reserving->stock,
-						   line->item.item_id, reserving->location_id,
-						   line->quantity);
 
 		written.line_no = i + 1;
-		written.stock = row->key;
 		written.quantity = line->quantity;
-		written.unit_price = line->item.unit_price;
-		written.currency = line->item.currency;
-		line_insert(reserving->call, &written);
+		take_units(reserving->call, &reserving->stock, &line->item,
+				   reserving->location_id, &written);
 		written.metadata = (Datum) 0;
-		stock_post_hold(reserving->call, row, line->quantity,
-						result->expires_at, &posting);
 		result->available = Min(result->available,
 								Max(line->available - line->quantity, 0));
 	}

@@ -51,13 +51,4 @@ extern void reserve(Call *call, ReserveRequest *request,
 					ReserveResult *result);
 pg_noreturn extern void reserve_report_shortage(const ReserveResult *result);
 
-/* also what batches, inv_available() and the shop's rules ask */
-extern bool reserve_replay(Call *call, const KeyedCall *keyed,
-						   ReserveResult *result);
-extern bool item_on_sale(const CatalogueItem *item, TimestampTz now);
-extern int64 available_now(Call *call, StockSet *stock, int64 item_id,
-						   int32 location_id, int64 enough);
-extern int64 default_ttl(const CatalogueItem *item);
-extern TimestampTz hold_expiry(TimestampTz from, int64 ttl);
-
 #endif							/* INVENTORY_RESERVE_H */

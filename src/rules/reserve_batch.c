@@ -23,7 +23,7 @@
 #include "records/route.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_batch.h"
-#include "rules/stripes.h"
+#include "rules/reserve_steps.h"
 
 typedef struct Batch
 {
@@ -182,52 +182,71 @@ find_items(Batch *batch)
 	}
 }
 
-/*
- * From place "first" in batch->ordered on, the requests for one SKU: how many
- * they are, and how many units they want.
- */
-static int
-group(const Batch *batch, int first, int count, int64 *units)
+/* The requests for one SKU, in the caller's order. */
+typedef struct SkuGroup
 {
-	int			after = first;
+	BatchRequest **members;
+	int			count;
+	int64		item_id;
+	int64		units;			/* that they want in all */
+	BatchRequest **end;			/* of all groups */
+} SkuGroup;
 
-	*units = 0;
-	while (after < count && batch->ordered[after]->item.item_id ==
-		   batch->ordered[first]->item.item_id)
+/* Begin to go through the open requests SKU by SKU, in the lock order. */
+static void
+begin_groups(Batch *batch, SkuGroup *group)
+{
+	int			count = list_open(batch);
+
+	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_items);
+	group->members = batch->ordered;
+	group->count = 0;
+	group->end = batch->ordered + count;
+}
+
+/* The next group; false after the last. */
+static bool
+next_group(SkuGroup *group)
+{
+	group->members += group->count;
+	group->count = 0;
+	group->units = 0;
+	if (group->members == group->end)
+		return false;
+	group->item_id = group->members[0]->item.item_id;
+	while (group->members + group->count < group->end &&
+		   group->members[group->count]->item.item_id == group->item_id)
 	{
-		*units = Min(*units + batch->ordered[after]->quantity, MAX_QUANTITY);
-		after++;
+		group->units = Min(group->units +
+						   group->members[group->count]->quantity, MAX_QUANTITY);
+		group->count++;
 	}
-	return after - first;
+	return true;
 }
 
 /* Look at the stock without locking it and refuse what is sold out. */
 static void
 look(Batch *batch)
 {
-	int			count = list_open(batch);
-	int			members;
+	SkuGroup	group;
 
-	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_items);
-	for (int i = 0; i < count; i += members)
+	begin_groups(batch, &group);
+	while (next_group(&group))
 	{
-		int64		item_id = batch->ordered[i]->item.item_id;
-		int64		units;
 		int64		available;
 		StockSet	stock = {0};
 		StockRow	near;
 
-		members = group(batch, i, count, &units);
-		if (stock_near(batch->call, item_id, DEFAULT_LOCATION_ID, &near) &&
-			!near.retired && stock_row_spare(&near) >= units)
+		if (stock_near(batch->call, group.item_id, DEFAULT_LOCATION_ID, &near) &&
+			!near.retired && stock_row_spare(&near) >= group.units)
 			continue;
-		stock_add_sku(batch->call, &stock, item_id, DEFAULT_LOCATION_ID);
-		available = available_now(batch->call, &stock, item_id,
-								  DEFAULT_LOCATION_ID, units);
-		for (int j = i; j < i + members; j++)
+		stock_add_sku(batch->call, &stock, group.item_id, DEFAULT_LOCATION_ID);
+		available = available_now(batch->call, &stock, group.item_id,
+								  DEFAULT_LOCATION_ID, group.units);
+		for (int i = 0; i < group.count; i++)
 		{
-			if (batch->ordered[j]->quantity > available)
-				refuse(batch, batch->ordered[j], ERRCODE_INV_INSUFFICIENT_STOCK,
+			if (group.members[i]->quantity > available)
+				refuse(batch, group.members[i], ERRCODE_INV_INSUFFICIENT_STOCK,
 					   available);
 		}
 	}
@@ -257,54 +276,25 @@ claim_keys(Batch *batch)
 static void
 lock_stock(Batch *batch)
 {
-	int			count = list_open(batch);
-	int			members;
+	SkuGroup	group;
 
-	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_items);
-	for (int i = 0; i < count; i += members)
-	{
-		int64		item_id = batch->ordered[i]->item.item_id;
-		int64		units;
-
-		members = group(batch, i, count, &units);
-		if (!stock_lock_enough(batch->call, &batch->stock, item_id,
-							   DEFAULT_LOCATION_ID, units, NULL))
-			stock_lock_sku(batch->call, &batch->stock, item_id,
-						   DEFAULT_LOCATION_ID);
-	}
+	begin_groups(batch, &group);
+	while (next_group(&group))
+		stock_lock_units(batch->call, &batch->stock, group.item_id,
+						 DEFAULT_LOCATION_ID, group.units, NULL);
 }
 
 /* Free dead holds of SKUs that do not suffice for all who ask. */
 static void
 reclaim(Batch *batch, TimestampTz now)
 {
-	int			count = list_open(batch);
-	int			members;
+	SkuGroup	group;
 	LineList	dead = {0};
-	bool		seen_now = false;
 
-	qsort(batch->ordered, count, sizeof(BatchRequest *), compare_items);
-	for (int i = 0; i < count; i += members)
-	{
-		int64		units;
-		int64		found;
-		int			rows_count;
-		StockRow   *rows = stock_of_sku(&batch->stock,
-										batch->ordered[i]->item.item_id,
-										DEFAULT_LOCATION_ID, &rows_count);
-
-		members = group(batch, i, count, &units);
-		found = stock_spare(rows, rows_count);
-		if (found < units && !seen_now)
-		{
-			/* holds may have been made, and have died, while we waited */
-			call_see_now(batch->call);
-			seen_now = true;
-		}
-		for (int j = 0; j < rows_count && found < units; j++)
-			found += reclaim_collect(batch->call, &rows[j], units - found, now,
-									 &dead);
-	}
+	begin_groups(batch, &group);
+	while (next_group(&group))
+		(void) reclaim_units(batch->call, &batch->stock, group.item_id,
+							 DEFAULT_LOCATION_ID, group.units, now, &dead);
 	reclaim_free(batch->call, &batch->stock, &dead, now);
 }
 
@@ -312,13 +302,11 @@ reclaim(Batch *batch, TimestampTz now)
 static void
 serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 {
-	Posting		posting = {"reserve", &request->result.reservation_id};
 	ReservationLine line = {0};
 	int			count;
 	StockRow   *rows = stock_of_sku(&batch->stock, request->item.item_id,
 									DEFAULT_LOCATION_ID, &count);
 	int64		spare = stock_spare(rows, count);
-	StockRow   *row;
 
 	if (!item_on_sale(&request->item, now))
 		request->error = ERRCODE_INV_LISTING_CLOSED;
@@ -331,24 +319,16 @@ serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 		return;
 	}
 
-	spread_if_contested(batch->call, &batch->stock, request->item.item_id,
-						DEFAULT_LOCATION_ID);
-	row = stock_gather(batch->call, &batch->stock, request->item.item_id,
-					   DEFAULT_LOCATION_ID, request->quantity);
 	line.reservation_id = request->result.reservation_id;
 	line.line_no = 1;
-	line.stock = row->key;
 	line.quantity = request->quantity;
-	line.unit_price = request->item.unit_price;
-	line.currency = request->item.currency;
 	line.status = RESERVATION_ACTIVE;
 	line.customer = request->customer;
 	line.created_at = now;
 	line.expires_at = hold_expiry(now, ttl > 0 ? ttl
 								  : default_ttl(&request->item));
-	line_insert(batch->call, &line);
-	stock_post_hold(batch->call, row, request->quantity, line.expires_at,
-					&posting);
+	take_units(batch->call, &batch->stock, &request->item, DEFAULT_LOCATION_ID,
+			   &line);
 
 	request->result.held = true;
 	request->result.status = RESERVATION_ACTIVE;
@@ -376,9 +356,8 @@ answer_repeat(BatchRequest *request)
 /*
  * Hold what each request asks for, at the default location, or say in its
  * "error" why not: IV001, IV003 (its first result has been purged), IV004,
- * IV005, IV006.  A request that has an error
- * already is left alone.  "ttl" in microseconds, 0: the items' or the default.
- * Raises 40001.
+ * IV005, IV006.  A request that has an error already is left alone.  "ttl" in
+ * microseconds, 0: the items' or the default.  Raises 40001.
  */
 void
 reserve_batch(Call *call, BatchRequest *requests, int count, int64 ttl)

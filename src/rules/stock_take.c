@@ -20,7 +20,7 @@
 
 #include "errors.h"
 #include "rules/reclaim.h"
-#include "rules/reserve.h"
+#include "rules/reserve_steps.h"
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
 #include "table/sql.h"
@@ -65,13 +65,9 @@ static void
 reclaim_for_removal(Call *call, StockSet *stock, int64 wanted, TimestampTz now)
 {
 	LineList	dead = {0};
-	int64		units = removable_in_all(stock);
 
-	/* holds may have been made, and have died, while we waited for the rows */
-	call_see_now(call);
-	for (int i = 0; i < stock->count && units < wanted; i++)
-		units += reclaim_collect(call, &stock->rows[i], wanted - units, now,
-								 &dead);
+	(void) reclaim_collect(call, stock->rows, stock->count,
+						   wanted - removable_in_all(stock), now, &dead);
 	reclaim_free(call, stock, &dead, now);
 }
 
@@ -165,7 +161,7 @@ try_lock_others(Call *call, const Reservation *reservation, StockSet *stock,
 			continue;
 		if (!stock_try_lock(call, row))
 			return false;
-		stock_add_locked(others, row);
+		stock_add_row(others, row);
 	}
 	return true;
 }

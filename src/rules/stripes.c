@@ -132,7 +132,7 @@ spread_if_contested(Call *call, StockSet *stock, int64 item_id,
 	for (int i = 0; i < all.count; i++)
 	{
 		if (all.rows[i].key.stripe != FIRST_STRIPE)
-			stock_add_locked(stock, &all.rows[i]);
+			stock_add_row(stock, &all.rows[i]);
 	}
 	rows = stock_of_sku(stock, item_id, location_id, &count);
 	share_evenly(call, rows, count);
