@@ -184,6 +184,22 @@ richest(StockRow *rows, int count)
 }
 
 /*
+ * All stripes of a SKU at a location are retired.  Nothing of ours retires the
+ * first.
+ */
+void
+stock_report_retired(Call *call, int64 item_id, int32 location_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stock rows of SKU \"%s\" were changed by hand",
+					item_sku(call, item_id)),
+			 errdetail("No stripe takes holds at location \"%s\".",
+					   location_code(call, location_id)),
+			 errhint("inv_check() tells what is wrong.")));
+}
+
+/*
  * A row of a SKU with "units" to spare, into which units are moved from the
  * others if there is none.  The rows in the set are locked, and have as many
  * in all.
@@ -196,14 +212,9 @@ stock_gather(Call *call, StockSet *set, int64 item_id, int32 location_id,
 	StockRow   *rows = stock_of_sku(set, item_id, location_id, &count);
 	StockRow   *into = richest(rows, count);
 
-	if (into == NULL || stock_spare(rows, count) < units)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stock rows of SKU \"%s\" were changed by hand",
-						item_sku(call, item_id)),
-				 errdetail("No stripe takes holds at location \"%s\".",
-						   location_code(call, location_id)),
-				 errhint("inv_check() tells what is wrong.")));
+	if (into == NULL)
+		stock_report_retired(call, item_id, location_id);
+	Assert(stock_spare(rows, count) >= units);
 	for (int i = 0; i < count && stock_row_spare(into) < units; i++)
 	{
 		int64		moved = Min(stock_row_spare(&rows[i]),

@@ -10,6 +10,7 @@
 #include "storage/itemptr.h"
 #include "utils/timestamp.h"
 
+#include "catalog/compat.h"
 #include "records/ledger.h"
 #include "table/call.h"
 
@@ -98,6 +99,8 @@ extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 extern void stock_post_hold(Call *call, StockRow *row, int64 units,
 							TimestampTz expires_at, const Posting *posting);
 extern TimestampTz stock_earliest_expiry(const StockRow *rows, int count);
+pg_noreturn extern void stock_report_retired(Call *call, int64 item_id,
+											 int32 location_id);
 extern StockRow *stock_gather(Call *call, StockSet *set, int64 item_id,
 							  int32 location_id, int64 units);
 extern void stock_write(Call *call, StockSet *set);

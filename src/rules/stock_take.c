@@ -281,6 +281,10 @@ post_evenly(Call *call, StockSet *stock, int64 delta, const Posting *posting)
 			: -removable_units(row);
 		count++;
 	}
+	/* what has come would be on no row, and nobody would know */
+	if (count == 0)
+		stock_report_retired(call, stock->rows[0].key.item_id,
+							 stock->rows[0].key.location_id);
 	share_out(shares, count, delta >= 0 ? delta : -delta);
 
 	for (int i = 0; i < count; i++)
