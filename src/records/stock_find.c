@@ -238,18 +238,25 @@ stock_find_row(Call *call, StockRow *row)
 	return true;
 }
 
-/* The same as of this instant, to be locked by that version. */
+/*
+ * The same as of this instant, to be locked by that version.  May take a new
+ * snapshot.
+ */
 bool
 stock_find_latest_row(Call *call, StockRow *row)
 {
 	StockKey	key = row->key;
 	StockRow	found;
 
-	if (!stock_find_latest_up_to(call, key, &found) ||
-		found.key.stripe != key.stripe)
-		return false;
-	*row = found;
-	return true;
+	if (stock_find_latest_up_to(call, key, &found) &&
+		found.key.stripe == key.stripe)
+	{
+		*row = found;
+		return true;
+	}
+	/* row_find_latest() may have missed it, and found an earlier stripe */
+	call_see_now(call);
+	return stock_find_row(call, row);
 }
 
 /*

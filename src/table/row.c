@@ -46,6 +46,35 @@ open_index(Call *call, OpenTable *table, IndexId index)
 }
 
 /*
+ * Find the last row in an index range that a snapshot sees.  A dirty one also
+ * sees versions that others have not committed yet: these are passed over.
+ */
+static bool
+find_last(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
+		  int nkeys, Snapshot snapshot)
+{
+	IndexScanDesc scan;
+	int			misses = 0;
+	bool		found = false;
+
+	scan = compat_index_beginscan(table->relation,
+								  open_index(call, table, index),
+								  snapshot, nkeys);
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	while (!found && index_getnext_tid(scan, BackwardScanDirection) != NULL)
+	{
+		found = index_fetch_heap(scan, table->found) &&
+			!(snapshot->snapshot_type == SNAPSHOT_DIRTY &&
+			  TransactionIdIsValid(snapshot->xmin));
+		if (!found)
+			misses++;
+	}
+	index_endscan(scan);
+	table->tangled = misses > MAX_MISSES;
+	return found;
+}
+
+/*
  * Find the last row in an index range that the call's snapshot sees.  It is
  * left in table->found, whose tts_tid is what row_lock() wants.  Returns false
  * if there is none.
@@ -60,23 +89,7 @@ bool
 row_find(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
 		 int nkeys)
 {
-	IndexScanDesc scan;
-	int			misses = 0;
-	bool		found = false;
-
-	scan = compat_index_beginscan(table->relation,
-								  open_index(call, table, index),
-								  GetActiveSnapshot(), nkeys);
-	index_rescan(scan, keys, nkeys, NULL, 0);
-	while (!found && index_getnext_tid(scan, BackwardScanDirection) != NULL)
-	{
-		found = index_fetch_heap(scan, table->found);
-		if (!found)
-			misses++;
-	}
-	index_endscan(scan);
-	table->tangled = misses > MAX_MISSES;
-	return found;
+	return find_last(call, table, index, keys, nkeys, GetActiveSnapshot());
 }
 
 /*
@@ -94,29 +107,11 @@ row_find_latest(Call *call, OpenTable *table, IndexId index,
 				ScanKeyData *keys, int nkeys)
 {
 	SnapshotData dirty;
-	IndexScanDesc scan;
-	int			misses = 0;
-	bool		found = false;
 
 	if (IsolationUsesXactSnapshot())
 		return row_find(call, table, index, keys, nkeys);
-
 	InitDirtySnapshot(dirty);
-	scan = compat_index_beginscan(table->relation,
-								  open_index(call, table, index),
-								  &dirty, nkeys);
-	index_rescan(scan, keys, nkeys, NULL, 0);
-	while (!found && index_getnext_tid(scan, BackwardScanDirection) != NULL)
-	{
-		/* a version that somebody has not committed yet is not it */
-		found = index_fetch_heap(scan, table->found) &&
-			!TransactionIdIsValid(dirty.xmin);
-		if (!found)
-			misses++;
-	}
-	index_endscan(scan);
-	table->tangled = misses > MAX_MISSES;
-	return found;
+	return find_last(call, table, index, keys, nkeys, &dirty);
 }
 
 /*
