@@ -16,6 +16,7 @@
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
+#include "utils/jsonb.h"
 
 /* 18 spells it as a prefix */
 #if PG_VERSION_NUM < 180000
@@ -120,6 +121,28 @@ compat_table_tuple_update(Relation relation, ItemPointer tid,
 	*update_indexes = which != TU_None;
 #else
 	simple_table_tuple_update(relation, tid, slot, snapshot, update_indexes);
+#endif
+}
+
+/*
+ * Make a jsonb value piece by piece; a whole is returned with its last piece.
+ * 19: the state has the result in it.
+ */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState CompatJsonbState;
+#else
+typedef JsonbParseState *CompatJsonbState;
+#endif
+
+static inline JsonbValue *
+compat_push_jsonb(CompatJsonbState *state, JsonbIteratorToken token,
+				  JsonbValue *value)
+{
+#if PG_VERSION_NUM >= 190000
+	pushJsonbValue(state, token, value);
+	return state->result;
+#else
+	return pushJsonbValue(state, token, value);
 #endif
 }
 

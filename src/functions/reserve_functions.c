@@ -52,37 +52,17 @@ read_request(FunctionCallInfo fcinfo, int first, const char *scope,
 	key_argument_text(&request->keyed, "location", request->location);
 	key_argument_text(&request->keyed, "reference", request->reference);
 	if (request->metadata != (Datum) 0)
-	{
-		Jsonb	   *metadata = DatumGetJsonbP(request->metadata);
-
-		key_argument_json(&request->keyed, "metadata",
-						  JsonbToCString(NULL, &metadata->root,
-										 VARSIZE(metadata)));
-	}
+		key_argument_jsonb(&request->keyed, "metadata",
+						   DatumGetJsonbP(request->metadata));
 }
 
 /* Add the lines of a cart to what its key remembers. */
 static void
 remember_lines(ReserveRequest *request)
 {
-	StringInfoData skus;
-	StringInfoData quantities;
-
-	if (request->keyed.key == NULL)
-		return;
-	initStringInfo(&skus);
-	initStringInfo(&quantities);
-	for (int i = 0; i < request->count; i++)
-	{
-		appendStringInfoChar(&skus, i == 0 ? '[' : ',');
-		escape_json(&skus, request->skus[i]);
-		appendStringInfo(&quantities, "%c" INT64_FORMAT, i == 0 ? '[' : ',',
-						 request->quantities[i]);
-	}
-	appendStringInfoChar(&skus, ']');
-	appendStringInfoChar(&quantities, ']');
-	key_argument_json(&request->keyed, "skus", skus.data);
-	key_argument_json(&request->keyed, "quantities", quantities.data);
+	key_argument_texts(&request->keyed, "skus", request->skus, request->count);
+	key_argument_int64s(&request->keyed, "quantities", request->quantities,
+						request->count);
 }
 
 /* [{"sku", "location", "requested", "available"}] */

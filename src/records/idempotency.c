@@ -31,11 +31,11 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/json.h"
-#include "utils/jsonb.h"
+#include "utils/numeric.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "catalog/compat.h"
 #include "errors.h"
 #include "records/idempotency.h"
 #include "table/row.h"
@@ -57,64 +57,144 @@ key_begin(KeyedCall *keyed, const char *scope, const char *key)
 	memset(keyed, 0, sizeof(KeyedCall));
 	keyed->scope = scope;
 	keyed->key = key;
-	if (key != NULL)
-	{
-		initStringInfo(&keyed->request);
-		appendStringInfoChar(&keyed->request, '{');
-	}
 }
 
 /*
- * Add an argument whose value is JSON text.  Arguments left NULL are left out,
- * so that a later version can add one and still replay older keys.
+ * Add an argument, to be filled by the caller.  Arguments left NULL are left
+ * out, so that a later version can add one and still replay older keys.
  */
-void
-key_argument_json(KeyedCall *keyed, const char *argument, const char *json)
+static JsonbValue *
+add_argument(KeyedCall *keyed, const char *argument)
 {
-	if (keyed->key == NULL || json == NULL)
-		return;
-	if (keyed->request.len > 1)
-		appendStringInfoChar(&keyed->request, ',');
-	escape_json(&keyed->request, argument);
-	appendStringInfoChar(&keyed->request, ':');
-	appendStringInfoString(&keyed->request, json);
+	KeyArgument *added;
+
+	if (keyed->argument_count == MAX_KEY_ARGUMENTS)
+		elog(ERROR, "too many arguments under a key");
+	added = &keyed->arguments[keyed->argument_count++];
+	added->name = argument;
+	return &added->value;
+}
+
+/* A text as a value; jsonb leaves checking its length to whoever makes one. */
+static void
+set_text(JsonbValue *value, const char *text)
+{
+	size_t		length = strlen(text);
+
+	if (length > JENTRY_OFFLENMASK)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("text is too long to be remembered with a key"),
+				 errdetail("It has %zu bytes; at most %d are allowed.",
+						   length, JENTRY_OFFLENMASK)));
+	value->type = jbvString;
+	value->val.string.len = (int) length;
+	value->val.string.val = unconstify(char *, text);
+}
+
+static void
+set_int64(JsonbValue *value, int64 number)
+{
+	value->type = jbvNumeric;
+	value->val.numeric = int64_to_numeric(number);
 }
 
 void
 key_argument_text(KeyedCall *keyed, const char *argument, const char *value)
 {
-	StringInfoData json;
-
-	if (keyed->key == NULL || value == NULL)
-		return;
-	initStringInfo(&json);
-	escape_json(&json, value);
-	key_argument_json(keyed, argument, json.data);
-	pfree(json.data);
+	if (keyed->key != NULL && value != NULL)
+		set_text(add_argument(keyed, argument), value);
 }
 
 void
 key_argument_int64(KeyedCall *keyed, const char *argument, int64 value)
 {
 	if (keyed->key != NULL)
-		key_argument_json(keyed, argument, psprintf(INT64_FORMAT, value));
+		set_int64(add_argument(keyed, argument), value);
 }
 
 /* False is the default of every such argument, and left out like a NULL. */
 void
 key_argument_bool(KeyedCall *keyed, const char *argument, bool value)
 {
-	if (value)
-		key_argument_json(keyed, argument, "true");
+	JsonbValue *added;
+
+	if (keyed->key == NULL || !value)
+		return;
+	added = add_argument(keyed, argument);
+	added->type = jbvBool;
+	added->val.boolean = true;
 }
 
-/* The request as jsonb. */
+void
+key_argument_jsonb(KeyedCall *keyed, const char *argument, Jsonb *value)
+{
+	JsonbValue *added;
+
+	if (keyed->key == NULL)
+		return;
+	added = add_argument(keyed, argument);
+	added->type = jbvBinary;
+	added->val.binary.data = &value->root;
+	added->val.binary.len = VARSIZE(value) - VARHDRSZ;
+}
+
+/* Add an argument that is an array; its elements are to be filled. */
+static JsonbValue *
+add_array(KeyedCall *keyed, const char *argument, int count)
+{
+	JsonbValue *added = add_argument(keyed, argument);
+
+	added->type = jbvArray;
+	added->val.array.nElems = count;
+	added->val.array.elems = palloc(count * sizeof(JsonbValue));
+	added->val.array.rawScalar = false;
+	return added->val.array.elems;
+}
+
+void
+key_argument_texts(KeyedCall *keyed, const char *argument, char **values,
+				   int count)
+{
+	JsonbValue *elements;
+
+	if (keyed->key == NULL)
+		return;
+	elements = add_array(keyed, argument, count);
+	for (int i = 0; i < count; i++)
+		set_text(&elements[i], values[i]);
+}
+
+void
+key_argument_int64s(KeyedCall *keyed, const char *argument,
+					const int64 *values, int count)
+{
+	JsonbValue *elements;
+
+	if (keyed->key == NULL)
+		return;
+	elements = add_array(keyed, argument, count);
+	for (int i = 0; i < count; i++)
+		set_int64(&elements[i], values[i]);
+}
+
+/* The request as jsonb: an object of its arguments. */
 static Jsonb *
 request_jsonb(const KeyedCall *keyed)
 {
-	char	   *text = psprintf("%s}", keyed->request.data);
+	CompatJsonbState state = {0};
 
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	(void) compat_push_jsonb(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < keyed->argument_count; i++)
+	{
+		JsonbValue	value = keyed->arguments[i].value;
+		JsonbValue	name;
+
+		set_text(&name, keyed->arguments[i].name);
+		(void) compat_push_jsonb(&state, WJB_KEY, &name);
+		(void) compat_push_jsonb(&state, WJB_VALUE, &value);
+	}
+	return JsonbValueToJsonb(compat_push_jsonb(&state, WJB_END_OBJECT, NULL));
 }
 
 /* The value of an argument in a request; NULL if it is not there. */

@@ -7,21 +7,32 @@
 
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
 #include "storage/itemptr.h"
+#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 #include "table/call.h"
 
+/* No operation has more arguments than this. */
+#define MAX_KEY_ARGUMENTS 8
+
+/* An argument of a call; what it points to lives as long as the call. */
+typedef struct KeyArgument
+{
+	const char *name;
+	JsonbValue	value;
+} KeyArgument;
+
 /*
- * A call made under a key: what it asked, and what came of it.  Zero it,
- * say what is asked with key_request_...(), then use it.
+ * A call made under a key: what it asked, and what came of it.  Begin with
+ * key_begin(), say what is asked with key_argument_...(), then use it.
  */
 typedef struct KeyedCall
 {
 	const char *scope;			/* the operation */
 	const char *key;			/* NULL: no key, everything below is idle */
-	StringInfoData request;		/* the arguments, a JSON object being made */
+	int			argument_count;
+	KeyArgument arguments[MAX_KEY_ARGUMENTS];
 	bool		answers_differ; /* IV005 goes into "differs", is not raised */
 	const char *differs;		/* the argument that the first call had other */
 	ItemPointerData tid;		/* of the row, once claimed */
@@ -38,8 +49,12 @@ extern void key_argument_int64(KeyedCall *keyed, const char *argument,
 							   int64 value);
 extern void key_argument_bool(KeyedCall *keyed, const char *argument,
 							  bool value);
-extern void key_argument_json(KeyedCall *keyed, const char *argument,
-							  const char *json);
+extern void key_argument_jsonb(KeyedCall *keyed, const char *argument,
+							   Jsonb *value);
+extern void key_argument_texts(KeyedCall *keyed, const char *argument,
+							   char **values, int count);
+extern void key_argument_int64s(KeyedCall *keyed, const char *argument,
+								const int64 *values, int count);
 
 extern bool key_same_request(const KeyedCall *a, const KeyedCall *b);
 extern bool key_replays(Call *call, KeyedCall *keyed);

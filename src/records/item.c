@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -35,15 +36,16 @@ enum ColumnOfLocation
 	LOCATION_CODE
 };
 
-/* Find an item by a unique key; false if there is none. */
+/* Find an item by a unique column; false if there is none. */
 static bool
-find_item(Call *call, IndexId index, ScanKeyData *key, CatalogueItem *item)
+find_item(Call *call, IndexId index, ScanKeyData *key, int column,
+		  uint32 hash, CatalogueItem *item)
 {
 	OpenTable  *table = call_open(call, TABLE_ITEM);
 	Datum		value;
 	bool		isnull;
 
-	if (!row_find(call, table, index, key, 1))
+	if (!row_find_again(call, table, index, key, column, hash))
 		return false;
 
 	item->item_id = row_get_int64(table->found, ITEM_ITEM_ID);
@@ -67,7 +69,9 @@ item_find(Call *call, const char *sku, CatalogueItem *item)
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(sku));
-	return find_item(call, INDEX_ITEM_SKU, &key, item);
+	return find_item(call, INDEX_ITEM_SKU, &key, ITEM_SKU,
+					 hash_bytes((const unsigned char *) sku, strlen(sku)),
+					 item);
 }
 
 /* Find an item by its id; false if somebody has deleted it by hand. */
@@ -78,7 +82,8 @@ item_find_by_id(Call *call, int64 item_id, CatalogueItem *item)
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(item_id));
-	return find_item(call, INDEX_ITEM_ID, &key, item);
+	return find_item(call, INDEX_ITEM_ID, &key, ITEM_ITEM_ID,
+					 murmurhash32((uint32) item_id), item);
 }
 
 /* Find an item by its SKU; raises IV004 if there is none. */

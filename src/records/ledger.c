@@ -64,8 +64,8 @@ ledger_append(Call *call, const Posting *posting,
 				UUIDPGetDatum(posting->reservation_id));
 	if (posting->order_id != NULL)
 		row_set(table, LEDGER_ORDER_ID, UUIDPGetDatum(posting->order_id));
-	row_set_text(table, LEDGER_LOGIN_ROLE, call_login_role(call));
-	row_set_text(table, LEDGER_CALLER_ROLE, call_caller_role(call));
+	row_set(table, LEDGER_LOGIN_ROLE, call_login_role(call));
+	row_set(table, LEDGER_CALLER_ROLE, call_caller_role(call));
 	row_set_text(table, LEDGER_REASON, posting->reason);
 	row_append(call, table);
 }

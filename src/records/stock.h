@@ -40,6 +40,7 @@ typedef struct StockRow
 {
 	StockKey	key;
 	ItemPointerData tid;
+	int			view;			/* the call's, under which it was read */
 	int64		on_hand;		/* units not sold */
 	int64		reserved;		/* units under active holds */
 	int64		min_available;	/* > 0 safety stock, < 0 backorder cap */

@@ -31,9 +31,10 @@
 
 /* Read a row that was found. */
 void
-stock_read_row(StockRow *row, TupleTableSlot *slot)
+stock_read_row(Call *call, StockRow *row, TupleTableSlot *slot)
 {
 	row->tid = slot->tts_tid;
+	row->view = call->view;
 	row->key.item_id = row_get_int64(slot, STOCK_ITEM_ID);
 	row->key.location_id = row_get_int32(slot, STOCK_LOCATION_ID);
 	row->key.stripe = row_get_int32(slot, STOCK_STRIPE);
@@ -152,7 +153,7 @@ find_later(Call *call, OpenTable *table, const StockKey *key, StockRow *row)
 	ScanKeyInit(&keys[3], 3, BTGreaterStrategyNumber, F_INT4GT,
 				Int32GetDatum(row->key.stripe));
 	if (row_find(call, table, INDEX_STOCK, keys, 4))
-		stock_read_row(row, table->found);
+		stock_read_row(call, row, table->found);
 }
 
 /* Find what find_up_to() wants from where it was seen last. */
@@ -168,7 +169,7 @@ find_remembered(Call *call, OpenTable *table, const StockKey *key,
 	remembered->relation = InvalidOid;
 	if (!row_find_from(table, &remembered->tid))
 		return false;
-	stock_read_row(row, table->found);
+	stock_read_row(call, row, table->found);
 	if (row->key.item_id != key->item_id ||
 		row->key.location_id != key->location_id ||
 		row->key.stripe > key->stripe)
@@ -194,7 +195,7 @@ find_up_to(Call *call, StockKey key, StockRow *row)
 	keys_up_to(keys, &key);
 	if (!row_find(call, table, INDEX_STOCK, keys, 3))
 		return false;
-	stock_read_row(row, table->found);
+	stock_read_row(call, row, table->found);
 	remember_if_long(table, &key, row);
 	return true;
 }
@@ -217,7 +218,7 @@ stock_find_latest_up_to(Call *call, StockKey key, StockRow *row)
 		call_see_now(call);
 		return find_up_to(call, key, row);
 	}
-	stock_read_row(row, table->found);
+	stock_read_row(call, row, table->found);
 	remember_if_long(table, &key, row);
 	return true;
 }
@@ -289,7 +290,7 @@ stock_add_from(Call *call, StockSet *set, StockKey key)
 	row_walk_back(&walk, call, table, INDEX_STOCK, keys, 4);
 	while (key.stripe >= from && row_walk_next(&walk))
 	{
-		stock_read_row(&row, walk.slot);
+		stock_read_row(call, &row, walk.slot);
 		stock_add_row(set, &row);
 		key.stripe = row.key.stripe - 1;
 	}

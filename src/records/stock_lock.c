@@ -155,7 +155,8 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 	RowLock		result = ROW_CHANGED;
 	ItemPointerData seen;
 	bool		waited = false;
-	bool		stale = false;
+	/* by now there may be another row at its place, see call_see_now() */
+	bool		stale = row->view != call->view;
 
 	queue_tag(&tag, &row->key);
 	place = LockAcquire(&tag, ExclusiveLock, false, true);
@@ -168,7 +169,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 			row_is_ours(table->found))
 		{
 			result = row_lock(call, table, &row->tid, ROW_WAIT);
-			stock_read_row(row, table->found);
+			stock_read_row(call, row, table->found);
 			return result;
 		}
 		ExecClearTuple(table->found);
@@ -197,9 +198,13 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 	}
 	if (result == ROW_LOCKED)
 	{
+		bool		same = ItemPointerEquals(&seen, &row->tid);
+
 		note_lock(call);
-		stock_read_row(row, table->found);
-		row->current = !waited && ItemPointerEquals(&seen, &row->tid);
+		/* of a version nothing changes, so it need not be read again */
+		if (!same)
+			stock_read_row(call, row, table->found);
+		row->current = same && !waited;
 		row->contested = waited && LockHasWaiters(&tag, ExclusiveLock, false);
 	}
 	if (place == LOCKACQUIRE_ALREADY_HELD || result != ROW_LOCKED ||

@@ -35,7 +35,7 @@ enum ColumnOfStock
 extern void stock_set_sort(StockSet *set);
 
 /* stock_find.c */
-extern void stock_read_row(StockRow *row, TupleTableSlot *slot);
+extern void stock_read_row(Call *call, StockRow *row, TupleTableSlot *slot);
 extern int32 stock_own_place(void);
 extern bool stock_find_row(Call *call, StockRow *row);
 extern bool stock_find_latest_row(Call *call, StockRow *row);

@@ -144,8 +144,9 @@ call_end(Call *call)
 
 /*
  * Take a new snapshot, after a wait: from here on the call sees what was
- * committed meanwhile.  Does nothing where the transaction has one snapshot
- * for its whole life.
+ * committed meanwhile.  Versions that only the old one needed may go, and their
+ * places be given to other rows.  Does nothing where the transaction has one
+ * snapshot for its whole life.
  */
 void
 call_see_now(Call *call)
@@ -154,6 +155,7 @@ call_see_now(Call *call)
 		return;
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	call->view++;
 }
 
 /* From here on the call sees what it has itself written. */
@@ -164,6 +166,7 @@ call_next_command(Call *call)
 	CommandCounterIncrement();
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	call->view++;
 }
 
 /*
@@ -251,22 +254,31 @@ call_as_caller(Call *call)
 	SetUserIdAndSecContext(call->saved_user, call->saved_security);
 }
 
-/* Name of the role that logged in. */
-const char *
+/* The name of a role as a text that lives as long as the call. */
+static text *
+role_text(Call *call, Oid role)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(call->context);
+	text	   *name = cstring_to_text(GetUserNameFromId(role, false));
+
+	MemoryContextSwitchTo(old_context);
+	return name;
+}
+
+/* Name of the role that logged in, a text. */
+Datum
 call_login_role(Call *call)
 {
 	if (call->login_role == NULL)
-		call->login_role = MemoryContextStrdup(call->context,
-											   GetUserNameFromId(GetSessionUserId(), false));
-	return call->login_role;
+		call->login_role = role_text(call, GetSessionUserId());
+	return PointerGetDatum(call->login_role);
 }
 
 /* Name of the role that called, which is not the one that is current now. */
-const char *
+Datum
 call_caller_role(Call *call)
 {
 	if (call->caller_role == NULL)
-		call->caller_role = MemoryContextStrdup(call->context,
-												GetUserNameFromId(call->caller, false));
-	return call->caller_role;
+		call->caller_role = role_text(call, call->caller);
+	return PointerGetDatum(call->caller_role);
 }

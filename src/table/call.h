@@ -29,8 +29,10 @@ typedef struct OpenTable
 	bool		indexes_open;	/* those of a kept writer */
 	TupleTableSlot *found;		/* the row last found, fetched or locked */
 	bool		tangled;		/* row_find() met many old versions */
+	BlockNumber blocks;			/* it has at least so many; see find_at() */
 	TupleTableSlot *next;		/* the row being made, see row_begin_insert() */
-	Bitmapset  *changed;		/* its columns that differ from the old row */
+	bool		is_new;			/* it is to be inserted */
+	Bitmapset  *changed;		/* else its columns that differ from the old row */
 	ExprState **added_defaults; /* of columns that are not ours; NULL: unread */
 	HeapTuple  *waiting;		/* rows to be written together: row_append() */
 	int			waiting_count;
@@ -47,6 +49,7 @@ typedef struct Call
 	MemoryContext caller_context;	/* where results belong */
 	EState	   *estate;			/* of tables with foreign code; NULL: none */
 	OpenTable  *tables[NUM_TABLES];
+	int			view;			/* counts the snapshots it has had */
 	bool		rows_waiting;	/* in some table */
 	uint64		serial;			/* of the calls of this session */
 	bool		wrote_before;	/* the transaction had, when the call began */
@@ -55,8 +58,8 @@ typedef struct Call
 	Oid			caller;			/* who called, before we became the owner */
 	Oid			saved_user;
 	int			saved_security;
-	const char *login_role;		/* NULL until call_login_role() */
-	const char *caller_role;
+	text	   *login_role;		/* NULL until call_login_role() */
+	text	   *caller_role;
 } Call;
 
 extern Call *call_begin(const char *name, CallKind kind);
@@ -65,8 +68,8 @@ extern void call_see_now(Call *call);
 extern void call_next_command(Call *call);
 extern OpenTable *call_open(Call *call, TableId id);
 extern Writer *call_writer(Call *call, OpenTable *table);
-extern const char *call_login_role(Call *call);
-extern const char *call_caller_role(Call *call);
+extern Datum call_login_role(Call *call);
+extern Datum call_caller_role(Call *call);
 extern void call_pin_search_path(Call *call);
 extern void call_as_caller(Call *call);
 

@@ -66,6 +66,10 @@ extern int32 row_get_int32(TupleTableSlot *slot, int column);
 extern bool row_get_bool(TupleTableSlot *slot, int column);
 extern char *row_get_text(TupleTableSlot *slot, int column);
 
+/* known_places.c */
+extern bool row_find_again(Call *call, OpenTable *table, IndexId index,
+						   ScanKeyData *key, int column, uint32 hash);
+
 /* row_write.c */
 extern void row_begin_insert(Call *call, OpenTable *table);
 extern void row_begin_update(Call *call, OpenTable *table, ItemPointer tid);

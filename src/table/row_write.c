@@ -6,8 +6,8 @@
  * executor has for logical replication: it runs constraints, generated columns
  * and row triggers as a statement would.  What is ours to get right:
  *
- * - Who updates or deletes a row has locked it (row.c), and it is fetched anew
- *   here: a trigger may have changed it since.
+ * - Who updates or deletes a row has locked it (row.c).  Where a trigger may
+ *   have changed it since, it is fetched anew here.
  * - An update names the columns it changes: triggers "UPDATE OF column" and
  *   index insertion ask.
  * - A trigger that suppresses a row does so without a word; we refuse.
@@ -69,6 +69,7 @@ clear_next(Call *call, OpenTable *table)
 {
 	(void) call_writer(call, table);
 	table->changed = NULL;
+	table->is_new = false;
 	return ExecClearTuple(table->next);
 }
 
@@ -127,6 +128,7 @@ void
 row_begin_insert(Call *call, OpenTable *table)
 {
 	ExecStoreAllNullTuple(clear_next(call, table));
+	table->is_new = true;
 	if (!table->writer->kept &&
 		RelationGetNumberOfAttributes(table->relation) >
 		catalog_known_columns(table->id))
@@ -145,14 +147,37 @@ fetch_locked(OpenTable *table, ItemPointer tid)
 }
 
 /*
+ * Is the version at "tid" in table->found already?  What is at a place does not
+ * change while somebody looks at it; only that it is still the last version has
+ * to be made sure of, where the call has let the shop's triggers run.
+ */
+static bool
+has_found(Call *call, OpenTable *table, ItemPointer tid)
+{
+	return call_writer(call, table)->kept && call->estate == NULL &&
+		!TTS_EMPTY(table->found) &&
+		ItemPointerEquals(&table->found->tts_tid, tid);
+}
+
+/*
  * Begin a new version of a row that the caller has locked.  Then row_set() and
  * row_update().  Raises 27000 if a trigger has changed the row meanwhile.
  */
 void
 row_begin_update(Call *call, OpenTable *table, ItemPointer tid)
 {
-	fetch_locked(table, tid);
+	if (!has_found(call, table, tid))
+		fetch_locked(table, tid);
 	ExecCopySlot(clear_next(call, table), table->found);
+}
+
+/* Nobody asks which columns of a new row were set. */
+static void
+note_change(OpenTable *table, int column)
+{
+	if (!table->is_new)
+		table->changed = bms_add_member(table->changed,
+										column - FirstLowInvalidHeapAttributeNumber);
 }
 
 /*
@@ -168,8 +193,7 @@ row_set(OpenTable *table, int column, Datum value)
 		return;
 	table->next->tts_values[column - 1] = value;
 	table->next->tts_isnull[column - 1] = false;
-	table->changed = bms_add_member(table->changed,
-									column - FirstLowInvalidHeapAttributeNumber);
+	note_change(table, column);
 }
 
 /* Set a column of the row being made to a text, or to null for NULL. */
@@ -188,8 +212,7 @@ row_set_null(OpenTable *table, int column)
 {
 	table->next->tts_values[column - 1] = (Datum) 0;
 	table->next->tts_isnull[column - 1] = true;
-	table->changed = bms_add_member(table->changed,
-									column - FirstLowInvalidHeapAttributeNumber);
+	note_change(table, column);
 }
 
 /*
