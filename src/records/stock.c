@@ -271,6 +271,10 @@ stock_write(Call *call, StockSet *set)
 			continue;
 		}
 		row_begin_update(call, table, &row->tid);
+		if (row_get_int64(table->next, STOCK_ITEM_ID) != row->key.item_id ||
+			row_get_int32(table->next, STOCK_LOCATION_ID) != row->key.location_id ||
+			row_get_int32(table->next, STOCK_STRIPE) != row->key.stripe)
+			elog(ERROR, "another stock row is about to be overwritten");
 		row_set(table, STOCK_ON_HAND, Int64GetDatum(row->on_hand));
 		row_set(table, STOCK_RESERVED, Int64GetDatum(row->reserved));
 		row_set(table, STOCK_RETIRED, BoolGetDatum(row->retired));

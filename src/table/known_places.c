@@ -13,12 +13,10 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
 #include "common/hashfn.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "table/row.h"
 
@@ -54,8 +52,7 @@ find_at(OpenTable *table, ItemPointer tid, ScanKeyData *key, int column)
 	if (ItemPointerGetBlockNumber(tid) >= table->blocks)
 		table->blocks = RelationGetNumberOfBlocks(table->relation);
 	if (ItemPointerGetBlockNumber(tid) >= table->blocks ||
-		!table_tuple_fetch_row_version(table->relation, tid,
-									   GetActiveSnapshot(), table->found))
+		!row_fetch(table, tid))
 		return false;
 
 	value = row_get(table->found, column, &isnull);

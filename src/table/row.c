@@ -33,6 +33,18 @@
 #include "catalog/compat.h"
 #include "table/row.h"
 
+/*
+ * A fetch or a lock that fails may leave in the slot what it looked at last,
+ * under the place of what was there before.  Nobody must take that for a row.
+ */
+static bool
+found_or_empty(OpenTable *table, bool found)
+{
+	if (!found)
+		ExecClearTuple(table->found);
+	return found;
+}
+
 /* How many invisible versions a search backward passes over without ado. */
 #define MAX_MISSES 8
 
@@ -71,7 +83,7 @@ find_last(Call *call, OpenTable *table, IndexId index, ScanKeyData *keys,
 	}
 	index_endscan(scan);
 	table->tangled = misses > MAX_MISSES;
-	return found;
+	return found_or_empty(table, found);
 }
 
 /*
@@ -115,6 +127,19 @@ row_find_latest(Call *call, OpenTable *table, IndexId index,
 }
 
 /*
+ * Fetch what is at a place into table->found; false if that is nothing which
+ * the call's snapshot sees.
+ */
+bool
+row_fetch(OpenTable *table, ItemPointer tid)
+{
+	return found_or_empty(table,
+						  table_tuple_fetch_row_version(table->relation, tid,
+														GetActiveSnapshot(),
+														table->found));
+}
+
+/*
  * Find the version of a row that the call's snapshot sees, beginning at an
  * earlier version that was once seen at "tid".  It is left in table->found.
  * Returns false if that leads nowhere; else it may also lead to another row
@@ -132,8 +157,7 @@ row_find_from(OpenTable *table, ItemPointer tid)
 	scan = table_beginscan_tid(table->relation, GetActiveSnapshot());
 	table_tuple_get_latest_tid(scan, &latest);
 	table_endscan(scan);
-	return table_tuple_fetch_row_version(table->relation, &latest,
-										 GetActiveSnapshot(), table->found);
+	return row_fetch(table, &latest);
 }
 
 /* Begin a walk in either direction. */
@@ -232,7 +256,7 @@ row_find_committed(Call *call, OpenTable *table, IndexId index,
 			found = true;
 	}
 	index_endscan(scan);
-	return found;
+	return found_or_empty(table, found);
 }
 
 /*
@@ -319,6 +343,7 @@ lock_version(OpenTable *table, ItemPointer tid, RowWait wait, bool last)
 							  last && !IsolationUsesXactSnapshot()
 							  ? TUPLE_LOCK_FLAG_FIND_LAST_VERSION : 0,
 							  &failure);
+	(void) found_or_empty(table, result == TM_Ok);
 	switch (result)
 	{
 		case TM_Ok:

@@ -41,6 +41,7 @@ extern bool row_find(Call *call, OpenTable *table, IndexId index,
 					 ScanKeyData *keys, int nkeys);
 extern bool row_find_latest(Call *call, OpenTable *table, IndexId index,
 							ScanKeyData *keys, int nkeys);
+extern bool row_fetch(OpenTable *table, ItemPointer tid);
 extern bool row_find_from(OpenTable *table, ItemPointer tid);
 extern void row_walk_begin(RowWalk *walk, Call *call, OpenTable *table,
 						   IndexId index, ScanKeyData *keys, int nkeys);
