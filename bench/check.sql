@@ -14,7 +14,7 @@ booked AS (
            sum(delta_reserved) AS reserved
       FROM inv_ledger GROUP BY 1, 2, 3),
 made AS (
-    SELECT count(DISTINCT reservation_id) AS holds FROM inv_reservation)
+    SELECT count(*) AS holds FROM inv_reservation WHERE line_no = 1)
 SELECT CASE
     WHEN EXISTS (SELECT FROM counters WHERE available < 0 OR reserved < 0)
         THEN 'oversold'

@@ -4,7 +4,7 @@
 #
 #   bouncer_start SERVERS SETTINGS   SERVERS: connections to PostgreSQL;
 #                    SETTINGS: SQL run on each of them when it is made
-#   bouncer_stop
+#   bouncer_stop     does nothing where there is none
 #
 # Clients connect with PGHOST=$bouncer_socket.
 
@@ -44,8 +44,9 @@ END
 
 bouncer_stop() {
     local pid
+    [[ -s $run_dir/bouncer/pid ]] || return 0
     pid=$(<"$run_dir/bouncer/pid")
-    kill "$pid"
+    kill "$pid" || return 0
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.05
     done

@@ -13,7 +13,8 @@
 #       leaves out inv_check(), which takes minutes over millions of rows
 
 first_sku=100001
-sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+# Nothing here takes long, and what does must not stop the benchmark for good.
+sql() { timeout --foreground 1800 psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
 
 postgres_start() {
     # Durable as a production server is: every commit is flushed, pages are
@@ -65,27 +66,38 @@ postgres_fill() {
     sql -v holds="$1" -v expires_at="$2" -v skus="$3" -f "$bench/fill.sql"
 }
 
+# Every table of the peer: some have more than the usual ones.
 postgres_settle() {
-    sql -c 'VACUUM ANALYZE inv_stock, inv_reservation, inv_idempotency, inv_order, inv_ledger' \
-        -c CHECKPOINT
+    sql <<'SQL'
+SELECT 'VACUUM ANALYZE ' || string_agg(quote_ident(relname), ', ')
+  FROM pg_class
+ WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+\gexec
+CHECKPOINT;
+SQL
 }
 
 wal_position() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 
 postgres_load() {
-    local load=$1 clients=$2 seconds=$3 wal
+    local load=$1 clients=$2 seconds=$3 wal length
     shift 3
     rm -f "$run_dir"/pgbench_log.*
+    # pgbench's clock runs while it connects, which its rate leaves out, and a
+    # thousand connections take seconds.
+    length=$((seconds + clients / 200))
     wal=$(wal_position)
-    load_output=$(cd "$run_dir" && pgbench -n -M "${protocol:-prepared}" -c "$clients" \
-        -j "$((threads < clients ? threads : clients))" -T "$seconds" -l \
+    load_output=$(cd "$run_dir" && in_time "$length" \
+        pgbench -n -M "${protocol:-prepared}" -c "$clients" \
+        -j "$((threads < clients ? threads : clients))" -T "$length" -l \
         -f "$bench/loads/$load.sql" -D clients="$clients" -D counter=0 \
         -D first_sku="$first_sku" -D last_sku="$last_sku" "$@" 2>&1) ||
-        { echo "$load_output" >&2; fail "pgbench: load $load failed"; }
+        { head -n 20 <<<"$load_output" >&2; fail "pgbench: load $load failed"; }
     if [[ $load_output =~ aborted|ERROR ]]; then
         grep -m 5 -E 'aborted|ERROR' <<<"$load_output" >&2
         fail "pgbench: load $load met errors"
     fi
+    [[ $load_output != *'processed: 0'$'\n'* ]] || fail "pgbench: load $load got nothing done"
     wal=$(($(wal_position) - wal))
     ops_per_s=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' <<<"$load_output")
     transactions=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' <<<"$load_output")

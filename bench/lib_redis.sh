@@ -56,7 +56,7 @@ redis_reserve() {
     [[ $skus -gt 1 ]] || stock=stock:000000000000
 
     redis_run() {
-        redis-benchmark -s "$run_dir/$name/socket" -c "$clients" -n "$1" -P "$depth" \
+        in_time "$seconds" redis-benchmark -s "$run_dir/$name/socket" -c "$clients" -n "$1" -P "$depth" \
             -r 10000 --threads "$threads" --csv \
             EVALSHA "$redis_script" 4 "$stock" "key:$key" "hold:$key" expiry \
             1 __rand_int__ "$key" 300000 2>"$run_dir/redis-benchmark.err" | tail -n 1

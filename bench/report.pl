@@ -8,10 +8,9 @@
 #   DOCS      directory for benchmarks.md and benchmarks/*.svg
 #
 # Every figure in the page is made here from RESULTS: the median of a row's
-# runs.  A ratio is the median of the ratios of first run to first run, second
-# to second and so on, so that a moment in which the machine was slower counts
-# for both sides.  What was not run is
-# said to be missing, never filled in.
+# runs.  A ratio is the median of each round's ratio, so that a moment in which
+# the machine was slower counts for both sides.  What was not run is said to be
+# missing, never filled in.
 use strict;
 use utf8;
 use warnings;
@@ -218,11 +217,17 @@ sub measured
 		  split /\|/, $target->{of};
 		return (sort { $b <=> $a } @values)[0];
 	}
-	my @of = map { $_->{$column} } runs_of($target->{of});
-	my @against = map { $_->{$column} } runs_of($target->{against});
-	my $pairs = @of < @against ? @of : @against;
-	return median(map { $of[$_] / $against[$_] }
-		  grep { $against[$_] } 0 .. $pairs - 1);
+	my %against;
+	push @{ $against{ $_->{round} } }, $_->{$column}
+	  foreach runs_of($target->{against});
+	my @ratios;
+	foreach my $run (runs_of($target->{of}))
+	{
+		# There are several of a round where runs were appended.
+		my $against = shift @{ $against{ $run->{round} } // [] };
+		push @ratios, $run->{$column} / $against if $against;
+	}
+	return median(@ratios);
 }
 
 sub verdict

@@ -38,6 +38,14 @@ run_row() {
     esac
 }
 
+# SECONDS COMMAND ...: a client program, which is stopped when it takes minutes
+# longer than it should.
+in_time() {
+    local length=$1
+    shift
+    timeout --foreground --kill-after=10 $((length + 120)) "$@"
+}
+
 # With --lock: nobody else measures meanwhile.
 timed() {
     [[ -z $lock ]] || flock 8
@@ -100,7 +108,7 @@ run_redis_lock() {
     prepare hot "$ample"
     postgres_settle
     wal=$(wal_position)
-    timed "$client" "$run_dir/redis_everysec/socket" '' "$clients" "$seconds" \
+    timed in_time "$seconds" "$client" "$run_dir/redis_everysec/socket" '' "$clients" "$seconds" \
         "$first_sku" "$last_sku" >"$run_dir/redis_lock.log"
     wal=$(($(wal_position) - wal))
     read -r transactions elapsed <"$run_dir/redis_lock.log"
@@ -117,6 +125,7 @@ run_pooled() {
     prepare hot "$ample"
     postgres_settle
     bouncer_start "${pool:-32}" "SET search_path = ${peer/ours*/shop}; SET synchronous_commit = $sync"
+    # shellcheck disable=SC2317 # called by timed
     pooled_load() {
         local -x PGHOST=$bouncer_socket PGOPTIONS=''
         local protocol=extended
@@ -128,13 +137,15 @@ run_pooled() {
     record_postgres 1 "$check"
 }
 
-# LOAD SKUS: confirms or cancels holds that are there; as many are made as the
-# fastest peer could close.
+# LOAD SKUS: confirms or cancels holds that are there; twice as many are made as
+# the fastest peer closes, for each client has a share of its own, and some
+# clients are faster than others.
 run_closing() {
-    local load=$1 skus=10000
+    local load=$1 skus=10000 a_second=40000
+    [[ $sync == on ]] || a_second=75000
     [[ $2 == all ]] || skus=1
     prepare "$2" "$ample"
-    postgres_fill $((seconds * 75000)) "$(date -d '+1 day' +%F)" "$skus"
+    postgres_fill $((seconds * a_second)) "$(date -d '+1 day' +%F)" "$skus"
     postgres_settle
     timed postgres_load "$load" "$clients" "$seconds"
     record_postgres 1 "$(postgres_check 0)"
@@ -167,7 +178,7 @@ run_sweep() {
     # psql has no loop, but as many turns as could be needed are short.
     for ((i = 0; i < dead / batch + 20; i++)); do
         echo "SELECT inv_expire($batch) AS swept \\gset"
-        echo '\echo :swept'
+        printf '%s\n' '\echo :swept'
         echo 'SELECT :swept = 0 AS done \gset'
         printf '%s\n' '\if :done' '\q' '\endif'
     done >"$run_dir/sweep.sql"
@@ -210,10 +221,8 @@ run_sweep() {
 
 # One SKU is sold for minutes beside a transaction that keeps its old
 # snapshot, and as long without one.  Rows ...-end are the last tenth alone.
-# Once is enough: the run is long, and it is the trend that is looked for.
 run_snapshot() {
     local kind length=$snapshot_seconds holder
-    [[ $round -eq 1 ]] || return 0
     for kind in none open; do
         prepare hot "$ample"
         postgres_settle
@@ -245,7 +254,7 @@ run_snapshot() {
 run_history() {
     local check
     if [[ $peer == ours_10m ]]; then
-        [[ -n ${history_made:-} ]] || make_history
+        [[ -e $run_dir/history_made ]] || make_history
         local -x PGDATABASE=history
         use_peer "$peer" "$sync"
         last_sku=$((first_sku + 9999))
@@ -260,7 +269,8 @@ run_history() {
 }
 
 make_history() {
-    sql -d postgres -c 'CREATE DATABASE history TEMPLATE template0'
+    sql -d postgres -c 'DROP DATABASE IF EXISTS history' \
+        -c 'CREATE DATABASE history TEMPLATE template0' 2>/dev/null
     local peer=ours
     local -x PGDATABASE=history PGOPTIONS='-c search_path=shop -c client_min_messages=warning'
     sql <<SQL >/dev/null
@@ -273,5 +283,5 @@ SQL
     postgres_reset "$ample" all
     sql -v closed="$history" -f "$bench/history.sql"
     postgres_settle
-    history_made=yes
+    touch "$run_dir/history_made"
 }

@@ -6,8 +6,8 @@
 #   --rows A,B       only these rows of bench/plan, whatever their mode
 #   --peers A,B      only these peers
 #   --clients A,B    only with so many clients
-#   --rounds N       how often each is run (5)
-#   --seconds N      length of a run (quick 4, full 5)
+#   --rounds N       how often each is run (5); bench/plan says less of some rows
+#   --seconds N      length of a run (quick 4, full 3)
 #   --threads N      threads of the clients (2)
 #   --stripes N      stock rows of a striped SKU (64; beyond 64 clients 256)
 #   --snapshot-seconds N   how long the old snapshot stays open (600)
@@ -46,7 +46,7 @@ while [[ $# -gt 0 ]]; do
     esac
     shift
 done
-[[ -n $seconds ]] || { [[ $mode == quick ]] && seconds=4 || seconds=5; }
+[[ -n $seconds ]] || { [[ $mode == quick ]] && seconds=4 || seconds=3; }
 
 # shellcheck source=test/support/private_cluster.sh
 source "$root/test/support/private_cluster.sh"
@@ -61,17 +61,17 @@ source "$bench/rows.sh"
 
 among() { [[ -z $2 || ,$2, == *,$1,* ]]; }
 
-# Each line: row clients peer
+# Each line: row clients peer rounds
 planned_runs() {
-    local row its_mode clients its_peers count peer
-    while read -r row its_mode clients its_peers; do
+    local row its_mode most clients its_peers count peer
+    while read -r row its_mode most clients its_peers; do
         [[ $row != \#* && -n $row ]] || continue
         [[ -n $rows || $its_mode == "$mode" || $mode == full ]] || continue
         among "$row" "$rows" || continue
         for count in ${clients//,/ }; do
             among "$count" "$only_clients" || continue
             for peer in $its_peers; do
-                ! among "$peer" "$peers" || echo "$row $count $peer"
+                ! among "$peer" "$peers" || echo "$row $count $peer ${most/all/$rounds}"
             done
         done
     done <"$bench/plan"
@@ -110,11 +110,33 @@ fi
 perl "$bench/machine.pl" "$root" >"$root/build/bench/machine.txt"
 [[ -z $lock ]] || exec 8>"$lock"
 
+# In a shell of its own, so that a run which comes to grief ends alone, and
+# what it had started ends with it.
+attempt_row() (
+    set -e
+    # shellcheck disable=SC2046 # one word per job
+    trap 'kill $(jobs -p) 2>/dev/null || true; bouncer_stop' EXIT
+    bad_runs=0
+    run_row
+    [[ $bad_runs -eq 0 ]] || exit "$check_failed"
+)
+
+check_failed=99
 bad_runs=0
 for ((round = 1; round <= rounds; round++)); do
     for run in "${runs[@]}"; do
-        read -r row clients peer <<<"$run"
-        run_row
+        read -r row clients peer most <<<"$run"
+        [[ $round -le $most ]] || continue
+        # Were this a condition, bash would not stop at errors in there.
+        set +e
+        attempt_row
+        status=$?
+        set -e
+        if [[ $status -eq $check_failed ]]; then
+            bad_runs=$((bad_runs + 1))
+        elif [[ $status -ne 0 ]]; then
+            record "$row" "$peer" "$clients" "$round" "$seconds" '' '' '' '' '' 'did not finish'
+        fi
     done
 done
 [[ $bad_runs -eq 0 ]] || fail "$bad_runs runs failed their check, see $results"
