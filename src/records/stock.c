@@ -284,6 +284,5 @@ stock_write(Call *call, StockSet *set)
 		row_set(table, STOCK_EARLIEST_EXPIRY,
 				TimestampTzGetDatum(row->earliest_expiry));
 		row_update(call, table);
-		stock_note_place(call, row, &table->next->tts_tid);
 	}
 }

@@ -94,8 +94,8 @@ keys_up_to(ScanKeyData *keys, const StockKey *key)
 }
 
 /*
- * Where the last version of a stripe was that takes long to find.  From there
- * the chain of versions leads to the one of today.  Any of these places
+ * Where the last version of a stripe was seen that took long to find.  From
+ * there the chain of versions leads to the one of today.  Any of these places
  * may be wrong, forgotten or another row's by now; then the index is asked
  * again.
  */
@@ -123,44 +123,19 @@ remembered_place(OpenTable *table, const StockKey *key, bool *valid)
 	return remembered;
 }
 
-static void
-remember_place(OpenTable *table, const StockKey *key, ItemPointer tid)
-{
-	bool		valid;
-	RememberedPlace *remembered = remembered_place(table, key, &valid);
-
-	remembered->relation = RelationGetRelid(table->relation);
-	remembered->key = *key;
-	remembered->tid = *tid;
-}
-
 /* Remember the answer, if the search for it was long. */
 static void
-remember_if_long(OpenTable *table, const StockKey *key, StockRow *row)
+remember_if_long(OpenTable *table, const StockKey *key, const StockRow *row)
 {
-	if (table->tangled)
-		remember_place(table, key, &row->tid);
-}
+	RememberedPlace *remembered;
+	bool		valid;
 
-/*
- * A row that we have changed is now at "tid".  If that is on another page, its
- * index entry may stand anywhere among those of older versions, and our next
- * search might meet all of them: remember where it is.
- */
-void
-stock_note_place(Call *call, const StockRow *row, ItemPointer tid)
-{
-	OpenTable  *table = call_open(call, TABLE_STOCK);
-	StockKey	key = row->key;
-
-	if (ItemPointerGetBlockNumber(tid) == ItemPointerGetBlockNumber(&row->tid))
+	if (!table->tangled)
 		return;
-	remember_place(table, &key, tid);
-	if (key.stripe < stock_own_place())
-	{
-		key.stripe = stock_own_place();
-		remember_place(table, &key, tid);
-	}
+	remembered = remembered_place(table, key, &valid);
+	remembered->relation = RelationGetRelid(table->relation);
+	remembered->key = *key;
+	remembered->tid = row->tid;
 }
 
 /*

@@ -40,7 +40,6 @@ extern int32 stock_own_place(void);
 extern bool stock_find_row(Call *call, StockRow *row);
 extern bool stock_find_latest_row(Call *call, StockRow *row);
 extern bool stock_find_latest_up_to(Call *call, StockKey key, StockRow *row);
-extern void stock_note_place(Call *call, const StockRow *row, ItemPointer tid);
 extern void stock_add_from(Call *call, StockSet *set, StockKey key);
 
 #endif							/* INVENTORY_STOCK_ROWS_H */
