@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 
+use List::Util qw(max min);
 use InventoryTest;
 use Test::More;
 
@@ -21,7 +22,10 @@ $node->safe_psql('postgres', qq{
 	VACUUM ANALYZE});
 
 # Pages that one call touches, the most of three backends: each begins at
-# another stripe.  The first call of a backend fills its caches.
+# another stripe.  The first call of a backend fills its caches.  Of the next
+# two the lower counts: about every fiftieth finds the page of the stock row
+# full, and PostgreSQL compares the new entry in the unique index with those of
+# all old versions, as it does for a plain UPDATE.
 sub pages
 {
 	my ($call) = @_;
@@ -31,13 +35,19 @@ sub pages
 	{
 		my $explain =
 		  "EXPLAIN (ANALYZE, BUFFERS, COSTS off, TIMING off, SUMMARY off) SELECT $call;";
-		my $plans = $node->safe_psql('postgres', $explain x 2);
-		my ($last) = (split /^Result/m, $plans)[-1];
-		my ($execution) = split /^Planning/m, $last;
-		my $touched = 0;
-		$touched += $1 while $execution =~ /\b(?:hit|read)=(\d+)/g;
-		die "no buffers in: $plans" if $touched == 0;
-		$most = $touched if $touched > $most;
+		my $plans = $node->safe_psql('postgres', $explain x 3);
+		my @touched;
+
+		foreach my $plan ((split /^Result/m, $plans)[ -2, -1 ])
+		{
+			my ($execution) = split /^Planning/m, $plan;
+			my $touched = 0;
+
+			$touched += $1 while $execution =~ /\b(?:hit|read)=(\d+)/g;
+			die "no buffers in: $plans" if $touched == 0;
+			push @touched, $touched;
+		}
+		$most = max($most, min(@touched));
 	}
 	return $most;
 }
