@@ -73,6 +73,10 @@ my @targets = (
 		0.7, 'sold-out-no-key ours 16', 'primary-key plain_select 16'),
 	target('sold-out rejections with a key, against a primary-key SELECT',
 		0.7, 'sold-out-key ours 16', 'primary-key plain_select 16'),
+	target('the same, one SKU in 64 stripes, without a key',
+		0.7, 'sold-out-no-key ours_striped 16', 'primary-key plain_select 16'),
+	target('the same, one SKU in 64 stripes, with a key',
+		0.7, 'sold-out-key ours_striped 16', 'primary-key plain_select 16'),
 	target('cart of 10 lines: lines/s against the twin\'s',
 		2.5, 'cart ours 16', 'cart twin 16'),
 	target('sweep of 1,000,000 dead holds under load, holds/s, best of 1 and 2 sweepers',
@@ -147,6 +151,12 @@ my @charts = (
 		[ 16, 64, 256 ], 'p99_ms' ],
 	[ 'confirm-hot', 'Confirmations per second, one hot SKU, durable',
 		'confirm-hot', [ qw(ours_striped ours twin) ], [ 16, 64, 256 ],
+		'ops_per_s' ],
+	[ 'pooled-hot', 'Reservations per second, one hot SKU, durable, through a pool',
+		'pooled-hot', [ qw(ours_striped ours redis_always twin) ], [1000],
+		'ops_per_s' ],
+	[ 'batch-hot', 'Holds per second in batches of 100, one hot SKU, durable',
+		'batch-hot', [ qw(ours_striped ours redis_always) ], [16],
 		'ops_per_s' ],
 );
 
@@ -280,8 +290,10 @@ sub write_page
 	}
 	close $machine;
 
-	print "\nClients and servers share it.  \"Durable\": a commit is on disk before it is\n",
-	  "acknowledged (`synchronous_commit = on`, for Redis `appendfsync always`).\n\n",
+	print "\nClients and servers share it; the servers' settings are in\n",
+	  "[lib_postgres.sh](../bench/lib_postgres.sh) and [lib_redis.sh](../bench/lib_redis.sh).\n",
+	  "\"Durable\": a commit is on disk before it is acknowledged\n",
+	  "(`synchronous_commit = on`, for Redis `appendfsync always`).\n\n",
 	  "## Targets\n\n| what | wanted | measured | verdict |\n|---|---|---|---|\n";
 	foreach my $target (@targets)
 	{
@@ -320,7 +332,9 @@ sub table
 {
 	my ($row, $title) = @_;
 	my $unit = $row eq 'sweep' ? 'sweepers' : 'clients';
-	print "\n### $title\n\n",
+	# Some runs fill two rows of the page, or four.
+	my $planned = $row =~ s/-(?:idle|none|open)(?:-end)?$//r;
+	print "\n### $title\n\n`bench/run.sh full --rows $planned`\n\n",
 	  "| peer | $unit | runs | per second | twin | p50 | p95 | p99 | log bytes |\n",
 	  "|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 	foreach my $clients (sort { $a <=> $b } keys_of($row))

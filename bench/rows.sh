@@ -161,16 +161,53 @@ run_sold_out() {
     record_postgres 1 "$(postgres_check 10000)"
 }
 
+# Buyers who come at a fixed pace, in the background, until buyers_stop.
+# SINCE UNTIL: sets p50, p95, p99 and transactions of those who came between two
+# moments (seconds since 1970): not while connections open and caches fill.
+buyers_start() {
+    rm -f "$run_dir"/pgbench_log.*
+    (cd "$run_dir" && exec pgbench -n -M prepared -c 16 -j "$threads" -T 600 -R "$1" -l \
+        -f "$bench/loads/reserve.sql" -D first_sku="$first_sku" -D last_sku="$last_sku" \
+        >/dev/null 2>&1) &
+    buyers=$!
+    sleep 3
+}
+
+buyers_stop() {
+    local since=$1 until=$2
+    # A background process of a script does not hear SIGINT.
+    kill -TERM "$buyers" 2>/dev/null || true
+    wait "$buyers" 2>/dev/null || true
+    awk -v since="$since" -v until="$until" '{ at = $5 + $6 / 1000000 }
+        at >= since && at <= until' "$run_dir"/pgbench_log.* >"$run_dir/between"
+    transactions=$(wc -l <"$run_dir/between")
+    read -r _ p50 p95 p99 < <(perl "$bench/percentiles.pl" "$run_dir/between")
+    rm -f "$run_dir"/pgbench_log.* "$run_dir/between"
+}
+
+now() { date +%s.%N; }
+
 # A million dead holds are swept by $clients sweepers while buyers reserve at
 # a fixed pace, which leaves room: a saturated machine would only show how the
 # system shares it out.  Row sweep-idle is the same pace without the sweepers.
 run_sweep() {
-    local batch=$sweep_batch pace=2000 dead=1000000 swept start elapsed sweepers=$clients i
+    local batch=$sweep_batch pace=2000 dead=1000000 idle=10
+    local swept start end elapsed sweepers=$clients i buyers wal check
     local pids=()
     prepare all "$ample"
     postgres_settle
-    timed postgres_load reserve 16 "$seconds" -R "$pace"
-    row=sweep-idle record_postgres 1 "$(postgres_check "$transactions")"
+    [[ -z $lock ]] || flock 8
+    buyers_start "$pace"
+    wal=$(wal_position)
+    start=$(now)
+    sleep "$idle"
+    end=$(now)
+    wal=$(($(wal_position) - wal))
+    buyers_stop "$start" "$end"
+    [[ -z $lock ]] || flock -u 8
+    record sweep-idle "$peer" "$sweepers" "$round" "$idle" "$((transactions / idle))" \
+        "$p50" "$p95" "$p99" "$((wal / (transactions ? transactions : 1)))" \
+        "$(postgres_check "$transactions")"
 
     prepare all "$ample"
     postgres_fill "$dead" "$(date -d '-1 day' +%F)" 10000
@@ -184,35 +221,22 @@ run_sweep() {
     done >"$run_dir/sweep.sql"
 
     [[ -z $lock ]] || flock 8
-    rm -f "$run_dir"/pgbench_log.*
-    (cd "$run_dir" && exec pgbench -n -M prepared -c 16 -j "$threads" -T 600 -R "$pace" -l \
-        -f "$bench/loads/reserve.sql" -D first_sku="$first_sku" -D last_sku="$last_sku" \
-        >/dev/null 2>&1) &
-    local buyers=$!
-    sleep 1
-    local wal
+    buyers_start "$pace"
     wal=$(wal_position)
-    start=$(date +%s.%N)
+    start=$(now)
     for ((i = 0; i < sweepers; i++)); do
         sql -f "$run_dir/sweep.sql" >"$run_dir/swept.$i" &
         pids+=($!)
     done
     wait "${pids[@]}"
-    elapsed=$(awk -v start="$start" -v end="$(date +%s.%N)" 'BEGIN { print end - start }')
+    end=$(now)
     wal=$(($(wal_position) - wal))
-    # A background process of a script does not hear SIGINT.
-    kill -TERM "$buyers" 2>/dev/null || true
-    wait "$buyers" 2>/dev/null || true
+    buyers_stop "$start" "$end"
     [[ -z $lock ]] || flock -u 8
+    elapsed=$(awk -v start="$start" -v end="$end" 'BEGIN { print end - start }')
     swept=$(cat "$run_dir"/swept.* | awk '{ sum += $1 } END { print sum + 0 }')
     rm -f "$run_dir"/swept.*
-    # Only what happened while there were dead holds left.
-    awk -v from="${start%.*}" -v seconds="$elapsed" '$5 >= from && $5 <= from + seconds' \
-        "$run_dir"/pgbench_log.* >"$run_dir/while_swept"
-    read -r _ p50 p95 p99 < <(perl "$bench/percentiles.pl" "$run_dir/while_swept")
-    rm -f "$run_dir"/pgbench_log.* "$run_dir/while_swept"
-    local check
-    check=$(postgres_check 0)
+    check=$(postgres_check "$transactions")
     [[ $swept -eq $dead ]] || check="$swept of $dead dead holds swept"
     record sweep "$peer" "$sweepers" "$round" "$elapsed" \
         "$(awk -v n="$swept" -v t="$elapsed" 'BEGIN { printf "%.0f", n / t }')" \

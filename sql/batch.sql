@@ -222,6 +222,9 @@ SELECT answer, replayed, error FROM pg_temp.batch('{A,A,B}', '{1,1,1}', '{t1,t1,
 -- a third that asks as the first does, after one that does not
 SELECT answer, replayed, error FROM pg_temp.batch('{A,A,A}', '{1,2,1}', '{t6,t6,t6}');
 SELECT count(*) FROM inv.inv_reservation JOIN inv.inv_idempotency USING (reservation_id) WHERE key = 't6';
+-- one that asks what an earlier call has asked, after one that does not
+SELECT answer, replayed, error FROM pg_temp.batch('{A}', '{1}', '{t7}');
+SELECT answer, replayed, error FROM pg_temp.batch('{A,A,A,A}', '{2,1,1,2}', '{t7,t7,t7,t7}');
 -- far apart, and each of many
 SELECT count(*), count(DISTINCT reservation_id), count(*) FILTER (WHERE replayed) AS replayed, max(error) AS error
   FROM inv.inv_reserve_batch(

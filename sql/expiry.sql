@@ -180,4 +180,16 @@ SELECT :'alive_by_the_transaction' AS alive_by_the_transaction, inv.inv_availabl
 SELECT status FROM inv.inv_reserve('B', 5);
 COMMIT;
 
+-- the dead count in full where what is left without them is less than the
+-- safety stock
+SELECT inv.inv_add_item('kept back') IS NOT NULL AS added;
+SELECT on_hand FROM inv.inv_receive('kept back', 10);
+SELECT status FROM inv.inv_reserve('kept back', 8, ttl => '1 millisecond');
+UPDATE inv.inv_stock SET min_available = 5
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'kept back');
+SELECT pg_sleep(0.01);
+SELECT inv.inv_available('kept back');
+SELECT on_hand, available FROM inv.inv_receive('kept back', 1);
+SELECT status, available FROM inv.inv_reserve('kept back', 6);
+
 SELECT * FROM inv.inv_check();

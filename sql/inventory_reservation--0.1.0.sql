@@ -706,7 +706,7 @@ COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead hol
 CREATE PROCEDURE inv_maintain()
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'inv_maintain';
-COMMENT ON PROCEDURE inv_maintain IS 'Sweeps until no hold is dead, deletes keys past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
+COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, deletes keys past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
 
 CREATE FUNCTION inv_purge(older_than interval DEFAULT NULL)
 RETURNS bigint

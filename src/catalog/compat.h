@@ -92,13 +92,13 @@ compat_add_permission_info(List **permission_infos, RangeTblEntry *rte)
  */
 static inline void
 compat_insert_index_tuples(ResultRelInfo *result_info, TupleTableSlot *slot,
-						   EState *estate, bool update)
+						   EState *estate)
 {
 #if PG_VERSION_NUM >= 160000
-	List	   *recheck = ExecInsertIndexTuples(result_info, slot, estate, update,
+	List	   *recheck = ExecInsertIndexTuples(result_info, slot, estate, false,
 												false, NULL, NIL, false);
 #else
-	List	   *recheck = ExecInsertIndexTuples(result_info, slot, estate, update,
+	List	   *recheck = ExecInsertIndexTuples(result_info, slot, estate, false,
 												false, NULL, NIL);
 #endif
 

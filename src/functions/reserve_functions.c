@@ -301,7 +301,7 @@ inv_available(PG_FUNCTION_ARGS)
 	location_id = location_require(call, location);
 	stock_add_sku(call, &stock, item.item_id, location_id);
 	units = available_now(call, &stock, item.item_id, location_id,
-						  PG_INT64_MAX);
+						  UNLIMITED_UNITS);
 	call_end(call);
 	PG_RETURN_INT64(units);
 }

@@ -352,7 +352,7 @@ twin_lock_tag(LOCKTAG *tag, const KeyedCall *keyed)
 	tag->locktag_field1 = MyDatabaseId;
 	tag->locktag_field2 = (uint32) (hash >> 32);
 	tag->locktag_field3 = (uint32) hash;
-	/* the queues in stock.c have tags of this type too, of USER_LOCKMETHOD */
+	/* the queues in stock_lock.c have tags of this type too, of USER_LOCKMETHOD */
 	tag->locktag_type = LOCKTAG_USERLOCK;
 	tag->locktag_lockmethodid = DEFAULT_LOCKMETHOD;
 }

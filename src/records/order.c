@@ -169,9 +169,11 @@ order_lock(Call *call, const pg_uuid_t *order_id, Order *order,
 {
 	OpenTable  *table = call_open(call, TABLE_ORDER);
 
+	/* found again after the wait: by then the row may be at another place */
 	if (!order_find(call, order_id, order) ||
 		reservation_lock(call, &order->reservation_id, ROW_WAIT,
 						 reservation) != ROW_LOCKED ||
+		!order_find(call, order_id, order) ||
 		row_lock(call, table, &order->tid, ROW_WAIT) != ROW_LOCKED)
 		order_report_unknown(order_id);
 	read_order(order, table->found);

@@ -1,6 +1,6 @@
 /*
  * stock.c
- *		What stock rows say, and writing them.
+ *		What stock rows say; making and writing them.
  *
  * Everybody who changes stock does it in the same three steps:
  *
@@ -17,8 +17,8 @@
  * that many transactions commit a sale of it at once; the sum is the truth.
  * Where no row has as many units as are wanted, they are gathered from several
  * (stock_gather()), so that a hold sits on one.  Which rows there are changes
- * only under the lock of the first stripe: who has locked that one first knows
- * them all.
+ * only under the lock of the first stripe: who has locked that one, and then
+ * takes a new snapshot, knows them all.  (A retired one may go without it.)
  *
  * A retired stripe takes no new holds.  Units that come free on it still count
  * in the sum; stock_write() moves them to a stripe that lives, if the caller

@@ -22,7 +22,7 @@
 
 /*
  * Stripes stand on a ring of this many places: the number of a stripe is its
- * place.  The tag of a row's queue has room for no more, see stock.c.
+ * place.  The tag of a row's queue has room for no more, see stock_lock.c.
  */
 #define RING_PLACES 4096
 
@@ -49,7 +49,7 @@ typedef struct StockRow
 	int64		version;		/* counted in the first stripe only */
 	TimestampTz earliest_expiry;	/* no hold on it dies before */
 	bool		changed;		/* stock_write() has something to write */
-	bool		current;		/* locked, and as the call's snapshot sees it */
+	bool		current;		/* locked as it was found, without a wait */
 	bool		contested;		/* we waited for it, and others do behind us */
 } StockRow;
 

@@ -12,8 +12,8 @@
  *
  * - lookups go backward, for new versions mostly stand last (table/row.c);
  * - where that was not enough, the place of the last version is remembered;
- * - who is about to lock a row asks what is marked on its versions, not his
- *   snapshot, which names everybody who waits.
+ * - a buyer, and whoever has waited for a row, asks what is marked on its
+ *   versions, not his snapshot, which names everybody who waits.
  *
  * What must never happen: that what is only a hint (a remembered place, a
  * version that may be outdated by now) is believed without a look at its key,
@@ -182,7 +182,7 @@ find_remembered(Call *call, OpenTable *table, const StockKey *key,
 
 /*
  * Find the last stripe of a SKU at or before the place of "key", as the call's
- * snapshot sees it.  It is left in table->found too.
+ * snapshot sees it.
  */
 static bool
 find_up_to(Call *call, StockKey key, StockRow *row)

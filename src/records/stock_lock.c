@@ -60,8 +60,8 @@ static struct
 }			locker;
 
 /*
- * A wait this many times as long as deadlock_timeout makes even a transaction
- * that is innocent look for a deadlock.
+ * A wait this many times as long as deadlock_timeout makes everybody look for a
+ * deadlock.
  */
 #define PATIENCE 60
 
@@ -75,10 +75,12 @@ static struct
  * other, whoever looks first is the one to die, which may be anybody who only
  * stands behind them.
  *
- * So a call does not look if no earlier one of its transaction has locked
- * stock.  Within a call the order holds, therefore a circle has in it somebody
- * who waits for something else than a queue, or who has stock from an earlier
- * call; and he looks in time.
+ * So a call leaves looking to others if no earlier one of its transaction has
+ * locked stock.  Within a call the order holds, therefore a circle has in it
+ * somebody who waits for something else than a queue, or who has stock from an
+ * earlier call.  He looks once, when he has waited for deadlock_timeout.  If the
+ * circle is closed later than that, by a lock of the shop's own, it is for the
+ * one who closed it to find, after PATIENCE.
  */
 static LockAcquireResult
 wait_in_queue(Call *call, const LOCKTAG *tag)
@@ -162,16 +164,20 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 	place = LockAcquire(&tag, ExclusiveLock, false, true);
 	if (place == LOCKACQUIRE_NOT_AVAIL)
 	{
-		if (wait == ROW_SKIP_BUSY)
-			return ROW_BUSY;
 		/* who has the row must not stand behind those who wait for him */
 		if (may_have_row(call) && stock_find_row(call, row) &&
 			row_is_ours(table->found))
 		{
+			if (needed != ANY_UNITS &&
+				(row->retired || stock_row_spare(row) < needed))
+				return ROW_CHANGED;
 			result = row_lock(call, table, &row->tid, ROW_WAIT);
-			stock_read_row(call, row, table->found);
+			if (result == ROW_LOCKED)
+				stock_read_row(call, row, table->found);
 			return result;
 		}
+		if (wait == ROW_SKIP_BUSY)
+			return ROW_BUSY;
 		ExecClearTuple(table->found);
 		place = wait_in_queue(call, &tag);
 		waited = stale = true;
@@ -247,14 +253,15 @@ require_row(Call *call, StockRow *row)
 }
 
 /*
- * Lock the rows that holds sit on, added with stock_add_key(), in order,
- * waiting as long as it takes, and read them as they are now; with a retired
+ * Lock the rows that units are to be put on or taken from, in order, waiting as
+ * long as it takes, and read them as they are now; with a retired
  * stripe the first one, for what comes free.  The caller holds no stock row
  * yet.  Raises 40001 where the transaction's snapshot is out of date.
  */
 void
 stock_lock(Call *call, StockSet *set)
 {
+	StockSet	firsts = {0};
 	int			wanted;
 
 	stock_set_sort(set);
@@ -278,17 +285,18 @@ stock_lock(Call *call, StockSet *set)
 	lock_rows(call, set, 0);
 
 	/* a stripe may have been retired while we waited for it */
-	wanted = set->count;
-	for (int i = 0; i < wanted; i++)
+	for (int i = 0; i < set->count; i++)
 	{
 		StockRow	first = {set->rows[i].key};
 
 		first.key.stripe = FIRST_STRIPE;
 		if (set->rows[i].retired && stock_find(set, first.key) == NULL &&
+			stock_find(&firsts, first.key) == NULL &&
 			stock_try_lock(call, &first))
-			stock_add_row(set, &first);
+			stock_add_row(&firsts, &first);
 	}
-	stock_set_sort(set);
+	for (int i = 0; i < firsts.count; i++)
+		stock_add_row(set, &firsts.rows[i]);
 }
 
 /*
@@ -302,6 +310,8 @@ stock_lock_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
 	StockRow	first = {{item_id, location_id, FIRST_STRIPE}};
 	StockKey	others = {item_id, location_id, FIRST_STRIPE + 1};
 
+	/* the row may have come after the call began */
+	call_see_now(call);
 	if (!stock_find_row(call, &first))
 		return;
 	stock_add_row(&rows, &first);

@@ -1,11 +1,11 @@
 /*
  * stock_rows.h
- *		What the rooms of stock share with each other: finding and adding rows.
+ *		What the files about stock share with each other.
  *
  *	stock_set.c		sets of rows, in lock order
  *	stock_find.c	finding rows
  *	stock_lock.c	queues and locks
- *	stock.c			what rows say, and writing them
+ *	stock.c			what rows say; making and writing them
  */
 #ifndef INVENTORY_STOCK_ROWS_H
 #define INVENTORY_STOCK_ROWS_H

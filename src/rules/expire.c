@@ -159,7 +159,7 @@ become_first(void)
 {
 	LOCKTAG		tag;
 
-	/* beside the queues of stock.c, and no row has item 0 */
+	/* beside the queues of stock_lock.c, and no row has item 0 */
 	memset(&tag, 0, sizeof(LOCKTAG));
 	tag.locktag_field1 = MyDatabaseId;
 	tag.locktag_type = LOCKTAG_USERLOCK;

@@ -105,18 +105,26 @@ same_key(const BatchRequest *a, const BatchRequest *b)
 		strcmp(a->keyed.key, b->keyed.key) == 0;
 }
 
-/* A request whose key has been used: the first result, IV003 or IV005. */
-static void
-replay(Batch *batch, BatchRequest *request)
+/*
+ * Look the key of a request up, or claim it.  If it has been used, the request
+ * gets the first result, IV003 or IV005, and the answer is true.
+ */
+static bool
+replays(Batch *batch, BatchRequest *request, bool claim)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(batch->scratch);
+	KeyedCall  *keyed = &request->keyed;
+	bool		used = claim ? !key_claim(batch->call, keyed)
+		: key_replays(batch->call, keyed);
 
-	if (request->keyed.differs != NULL)
+	if (used && keyed->differs != NULL)
 		request->error = ERRCODE_INV_KEY_REUSED;
-	else if (!reserve_replay(batch->call, &request->keyed, &request->result))
+	else if (used && !reserve_replay(batch->call, keyed, &request->result))
 		request->error = ERRCODE_INV_RESERVATION_UNKNOWN;
+	keyed->differs = NULL;
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(batch->scratch);
+	return used;
 }
 
 /*
@@ -127,16 +135,17 @@ replay(Batch *batch, BatchRequest *request)
 static void
 refuse(Batch *batch, BatchRequest *request, int error, int64 available)
 {
-	if (key_replays(batch->call, &request->keyed))
-	{
-		replay(batch, request);
+	if (replays(batch, request, false))
 		return;
-	}
 	request->error = error;
 	request->result.available = Max(available, 0);
 }
 
-/* Look all keys up, in their order. */
+/*
+ * Look all keys up, in their order.  A repeat within the batch gets what the
+ * first with its key gets; but where that one is refused for asking something
+ * else than an earlier call, it may be the repeat that asks the same.
+ */
 static void
 look_keys_up(Batch *batch)
 {
@@ -146,15 +155,13 @@ look_keys_up(Batch *batch)
 	for (int i = 0; i < count; i++)
 	{
 		BatchRequest *request = batch->ordered[i];
+		BatchRequest *before = i > 0 ? batch->ordered[i - 1] : NULL;
 
-		if (i > 0 && same_key(batch->ordered[i - 1], request))
-		{
-			BatchRequest *first = batch->ordered[i - 1];
-
-			request->repeats = first->repeats ? first->repeats : first;
-		}
-		else if (key_replays(batch->call, &request->keyed))
-			replay(batch, request);
+		if (before != NULL && same_key(before, request) &&
+			before->error != ERRCODE_INV_KEY_REUSED)
+			request->repeats = before->repeats ? before->repeats : before;
+		else
+			(void) replays(batch, request, false);
 	}
 }
 
@@ -267,8 +274,7 @@ claim_keys(Batch *batch)
 					  route_of_sku(request->item.sku), GetCurrentTimestamp());
 		request->keyed.has_reservation = true;
 		request->keyed.reservation_id = request->result.reservation_id;
-		if (!key_claim(batch->call, &request->keyed))
-			replay(batch, request);
+		(void) replays(batch, request, true);
 	}
 }
 
@@ -338,9 +344,10 @@ serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 
 /* Answer a request that repeats the key of an earlier one of the batch. */
 static void
-answer_repeat(BatchRequest *request)
+answer_repeat(Batch *batch, BatchRequest *request)
 {
 	BatchRequest *first = request->repeats;
+	MemoryContext old_context = MemoryContextSwitchTo(batch->scratch);
 
 	if (first->error == ERRCODE_INV_KEY_REUSED ||
 		!key_same_request(&request->keyed, &first->keyed))
@@ -351,6 +358,8 @@ answer_repeat(BatchRequest *request)
 		request->result = first->result;
 		request->result.replayed = first->result.held;
 	}
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(batch->scratch);
 }
 
 /*
@@ -388,6 +397,6 @@ reserve_batch(Call *call, BatchRequest *requests, int count, int64 ttl)
 	for (int i = 0; i < count; i++)
 	{
 		if (requests[i].repeats != NULL)
-			answer_repeat(&requests[i]);
+			answer_repeat(&batch, &requests[i]);
 	}
 }

@@ -366,7 +366,7 @@ stock_level(Call *call, const CatalogueItem *item, int32 location_id,
 	stock_add_sku(call, &stock, item->item_id, location_id);
 	read_level(&stock, item, location_id, level);
 	level->available = available_now(call, &stock, item->item_id, location_id,
-									 PG_INT64_MAX);
+									 UNLIMITED_UNITS);
 }
 
 /*

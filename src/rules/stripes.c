@@ -122,6 +122,8 @@ spread_if_contested(Call *call, StockSet *stock, int64 item_id,
 		rows->key.stripe != FIRST_STRIPE || rows->backorder_unlimited ||
 		stock_row_spare(rows) < (int64) setting_auto_stripes * FEWEST_UNITS)
 		return;
+	/* who was here before us, and has only just gone, may have done it */
+	call_see_now(call);
 	stock_add_sku(call, &all, item_id, location_id);
 	if (all.count != 1)
 		return;

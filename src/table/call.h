@@ -20,14 +20,14 @@ typedef enum CallKind
 	CALL_WRITES
 } CallKind;
 
-/* A table that a call has open; see table.h for what can be done with it. */
+/* A table that a call has open; see row.h for what can be done with it. */
 typedef struct OpenTable
 {
 	TableId		id;
 	Relation	relation;
 	Writer	   *writer;			/* NULL until the call writes to it */
 	bool		indexes_open;	/* those of a kept writer */
-	TupleTableSlot *found;		/* the row last found, fetched or locked */
+	TupleTableSlot *found;		/* the row last found, fetched or locked, or empty */
 	bool		tangled;		/* row_find() met many old versions */
 	BlockNumber blocks;			/* it has at least so many; see find_at() */
 	TupleTableSlot *next;		/* the row being made, see row_begin_insert() */

@@ -15,8 +15,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "executor/executor.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
@@ -279,7 +281,7 @@ flush_table(Call *call, OpenTable *table)
 	for (int i = 0; i < count; i++)
 	{
 		compat_insert_index_tuples(writer->result_info, slots[i],
-								   writer->estate, false);
+								   writer->estate);
 		ResetPerTupleExprContext(writer->estate);
 		if (i == 0)
 			ExecClearTuple(slots[i]);
@@ -350,6 +352,67 @@ row_flush_appends(Call *call)
 	}
 }
 
+/* Has the row being written a new value in a key column of an index? */
+static bool
+changes_key(const OpenTable *table, const IndexInfo *info)
+{
+	for (int i = 0; i < info->ii_NumIndexKeyAttrs; i++)
+	{
+		int			column = info->ii_IndexAttrNumbers[i];
+
+		/* an expression may be of any column */
+		if (column == 0 ||
+			bms_is_member(column - FirstLowInvalidHeapAttributeNumber,
+						  table->changed))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Enter a new version of a row into the indexes.
+ *
+ * ExecInsertIndexTuples() does the same, and in a unique index it compares the
+ * new entry with every version of every row that has this key.  An update that
+ * leaves the key as it is can violate nothing: the only row that has it is this
+ * one, which we have locked.  The comparison costs nothing while there are few
+ * versions; beside an old snapshot a hot row has thousands.
+ */
+static void
+insert_index_entries(OpenTable *table)
+{
+	Writer	   *writer = table->writer;
+	ResultRelInfo *info = writer->result_info;
+	ExprContext *context = GetPerTupleExprContext(writer->estate);
+
+	context->ecxt_scantuple = table->next;
+	for (int i = 0; i < info->ri_NumIndices; i++)
+	{
+		Relation	index = info->ri_IndexRelationDescs[i];
+		IndexInfo  *index_info = info->ri_IndexRelationInfo[i];
+		bool		new_key = changes_key(table, index_info);
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+
+		if (!index_info->ii_ReadyForInserts)
+			continue;
+		if (index_info->ii_Predicate != NIL)
+		{
+			if (index_info->ii_PredicateState == NULL)
+				index_info->ii_PredicateState =
+					ExecPrepareQual(index_info->ii_Predicate, writer->estate);
+			if (!ExecQual(index_info->ii_PredicateState, context))
+				continue;
+		}
+		FormIndexDatum(index_info, table->next, writer->estate, values, isnull);
+		index_insert(index, values, isnull, &table->next->tts_tid,
+					 table->relation,
+					 index->rd_index->indisunique && new_key
+					 ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+					 !new_key, index_info);
+	}
+}
+
 /*
  * ExecSimpleRelationUpdate() for a table that has no code but ours: most of its
  * updates concern no index, and so none is opened.
@@ -371,10 +434,7 @@ update_kept(OpenTable *table)
 		return;
 
 	open_indexes(table);
-	/* which of them the update leaves as they are is found out each time */
-	for (int i = 0; i < info->ri_NumIndices; i++)
-		info->ri_IndexRelationInfo[i]->ii_CheckedUnchanged = false;
-	compat_insert_index_tuples(info, table->next, writer->estate, true);
+	insert_index_entries(table);
 }
 
 /*

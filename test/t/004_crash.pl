@@ -20,6 +20,8 @@ my $node = inventory_node('shop',
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
 add_stock($node, map { ("S$_" => 1_000_000) } 0 .. $skus - 1);
+# half of them in stripes, whose number the clients change now and then
+$node->safe_psql('postgres', "SELECT inv_set_stripes('S$_', 8)") foreach 0 .. $skus / 2 - 1;
 
 # A client's work: holds of one to three lines, of which one third is sold, one
 # third given back and one third kept.  The number of lines is kept with the
@@ -42,6 +44,9 @@ sub write_script
 			  . "\\echo held %s :hold\n",
 			join(',', @skus), join(',', @units), $key, $lines,
 			eval { my $sum = 0; $sum += $_ foreach @units; $sum }, $key);
+		$script .= sprintf("SELECT inv_set_stripes('S%d', %d) AS stripes \\gset\n",
+			$n / 20 % ($skus / 2), 1 + $n / 20 % 16)
+		  if $n % 20 == 0;
 		if ($n % 3 == 0)
 		{
 			$script .=

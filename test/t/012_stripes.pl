@@ -15,7 +15,7 @@ my @skus = map { "S$_" } 1 .. 4;
 my $received = 200_000;
 
 add_stock($node, map { ($_ => $received) } @skus);
-add_stock($node, 'single' => 200, 'triple' => 600);
+add_stock($node, 'single' => 200, 'triple' => 600, 'still' => 1000);
 $node->safe_psql('postgres', q{
 	CREATE UNLOGGED TABLE public.answer (sku text, buyer int, hold uuid);
 	CREATE UNLOGGED TABLE public.violation (at timestamptz, violation text, sku text,
@@ -61,6 +61,14 @@ my ($status, $stdout) = pgbench($node,
 		# the shop
 		qq{$draw\\set stripes random(1, 64)\nSELECT inv_set_stripes($sku, :stripes);} => 3,
 		qq{$draw SELECT inv_receive($sku, 7); SELECT inv_adjust($sku, -7);} => 1,
+		# units that move and are never sold: at any moment there are so many
+		q{\set stripes random(1, 64)
+			SELECT inv_set_stripes('still', :stripes);} => 1,
+		q{BEGIN;
+			SELECT inv_reserve('still', 700);
+			ROLLBACK;} => 1,
+		q{SELECT 1 / (inv_available('still') = 1000)::integer;
+			SELECT 1 / (available = 1000)::integer FROM inv_availability WHERE sku = 'still';} => 2,
 		q{INSERT INTO public.violation SELECT clock_timestamp(), found.* FROM inv_check() AS found;
 			SELECT set_config('application_name', 'checked', false);} => 1
 	});

@@ -12,7 +12,8 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 my $node = inventory_node('shop', conf => "deadlock_timeout = 500ms\n");
-add_stock($node, 'A' => 100_000, 'B' => 100_000, 'C' => 100_000, 'crowded' => 100_000);
+add_stock($node, 'A' => 100_000, 'B' => 100_000, 'C' => 100_000, 'crowded' => 100_000,
+	'striped' => 1000);
 
 my $watch = $node->background_psql('postgres');
 
@@ -155,6 +156,37 @@ foreach my $end ('COMMIT', 'ROLLBACK')
 	$head->quit;
 }
 
+# The same in front of stripes, which are all somebody's: for one of them, for
+# all, and to change how many they are.
+{
+	my $offset = -s $node->logfile;
+
+	$node->safe_psql('postgres', "SELECT inv_set_stripes('striped', 8)");
+	my $head = $node->background_psql('postgres');
+	$head->query_safe('BEGIN');
+	$head->query_safe("SELECT inv_reserve('striped', 900)");
+
+	my $one = queue_up('one', "SET lock_timeout = '1s'", "SELECT inv_reserve('striped')");
+	my $all = queue_up('all', "SET statement_timeout = '1s'", "SELECT inv_reserve('striped', 500)");
+	my $fewer = queue_up('fewer', "SELECT inv_set_stripes('striped', 2)");
+	my $stays = queue_up('stays', "SELECT inv_reserve('striped', ttl => '1 hour')");
+	$watch->query_safe("SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+		  . " WHERE application_name = 'fewer'");
+	gone($_) foreach 'one', 'all', 'fewer';
+	is(outcome($one), '55P03', 'lock_timeout ends the wait for one stripe');
+	is(outcome($all), '57014', 'statement_timeout ends the wait for all stripes');
+	is(outcome($fewer), '57014', 'a cancelled change of stripes leaves the queue');
+	$head->query_safe('ROLLBACK');
+	is(outcome($stays), '00000', 'who stayed is served');
+	value_is($node, q{
+		SELECT count(*), count(*) FILTER (WHERE retired), sum(reserved)
+		  FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = 'striped'},
+		'8|0|1', 'and nothing else has changed');
+	value_is($node, $queue, '0|0', 'nobody is left in the queues');
+	only_errors_are($node, $offset, { '55P03' => 1, '57014' => 2 }, 'no other errors');
+	$head->quit;
+}
+
 # The one at the head is killed: the next one does not wait for him.
 {
 	my $head = begin('killed');
@@ -244,6 +276,31 @@ foreach my $case (
 	delete @$errors{ '40P01', '25P02' };
 	is_deeply($errors, {}, "$name: nothing worse");
 	value_is($node, $queue, '0|0', "$name: nobody is left in the queue");
+}
+books_are_right($node);
+
+# A circle that is closed only after the one who waits in it has looked, by a
+# first call: that one finds it, after 60 times deadlock_timeout.
+{
+	my $offset = -s $node->logfile;
+	my $head = begin('late head');
+	my $other = $node->background_psql('postgres', on_error_stop => 0);
+
+	$other->query_safe($_)
+	  foreach "SET deadlock_timeout = '50ms'", 'BEGIN', 'SELECT pg_advisory_xact_lock(8)';
+	$head->{stdin} .= "SELECT pg_advisory_xact_lock(8);\n";
+	$head->{run}->pump_nb;
+	wait_for("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+		  . " AND waitstart < clock_timestamp() - interval '700 milliseconds')",
+		'the head to have looked');
+	$other->query(reserve('late other'));
+	$other->query('ROLLBACK');
+	$head->query('COMMIT');
+	$_->quit foreach $head, $other;
+	my $errors = logged_errors($node, $offset);
+	is($errors->{'40P01'}, 1, 'a circle closed late: one of the two is told');
+	is(served('late'), 'late head', 'a circle closed late: the other goes on');
+	value_is($node, $queue, '0|0', 'a circle closed late: nobody is left in the queue');
 }
 books_are_right($node);
 

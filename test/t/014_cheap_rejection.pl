@@ -60,6 +60,18 @@ my %call = (
 		my ($quantity, $key) = split /, /, $rest, 2;
 		"SELECT reservation_id IS NULL FROM inv_try_reserve_cart(ARRAY[$sku], ARRAY[$quantity]"
 		  . ($key ? ", $key" : '') . ')';
+	},
+	'inv_reserve_lines' => sub {
+		my ($sku, $quantity, $key) = $_[0] =~ /^'(\w+)', (\d+)(?:, (.*))?$/;
+		my $call = qq{inv_reserve_lines('[{"sku": "$sku", "quantity": $quantity}]'}
+		  . ($key ? ", $key" : '') . ')';
+		$call =~ s/'/''/g;
+		"SELECT public.refused('SELECT $call')";
+	},
+	'inv_reserve_batch' => sub {
+		my ($sku, $quantity, $key) = $_[0] =~ /^('\w+'), (\d+)(?:, key => (.*))?$/;
+		"SELECT error = 'IV001' FROM inv_reserve_batch(ARRAY[$sku], ARRAY[$quantity]"
+		  . ($key ? ", keys => ARRAY[$key]" : '') . ')';
 	});
 
 foreach my $case (

@@ -9,7 +9,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 my $node = inventory_node('shop', conf => "inventory_reservation.auto_stripes = 8\n");
-add_stock($node, 'plenty' => 1000, 'scarce' => 20);
+add_stock($node, 'plenty' => 1000, 'scarce' => 20, 'once' => 1000, 'crowded' => 100_000);
 
 sub stripes_of
 {
@@ -19,15 +19,15 @@ sub stripes_of
 		  . " FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = '$sku'");
 }
 
-# One buyer has the row, two wait for it; then he ends.
+# One buyer has the row, some wait for it; then he ends.
 sub let_buyers_queue
 {
-	my ($sku) = @_;
+	my ($sku, $buyers) = @_;
 	my $holder = $node->background_psql('postgres');
 	my @waiters;
 
 	$holder->query_safe("BEGIN; SELECT inv_reserve('$sku')");
-	foreach my $number (1, 2)
+	foreach my $number (1 .. $buyers // 2)
 	{
 		push @waiters,
 		  IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'),
@@ -55,6 +55,27 @@ is($node->safe_psql('postgres', "SELECT inv_available('plenty')"), '997',
 	'nothing is lost');
 let_buyers_queue('scarce');
 is(stripes_of('scarce'), '1|20|3', 'too little to be worth it stays in one piece');
+
+# Whoever comes after the one who has spread it, and was there before that, has
+# others behind him as well.
+let_buyers_queue('once', 5);
+is(stripes_of('once'), '8|1000|6', 'of five who queue one spreads it');
+is($node->safe_psql('postgres', q{
+	SELECT count(DISTINCT xid) FROM inv_ledger JOIN inv_item USING (item_id)
+	 WHERE sku = 'once' AND operation = 'restripe'}),
+	'1', 'and the others leave it at that');
+{
+	my $offset = -s $node->logfile;
+	my ($status) = crowd($node, clients => 60,
+		script => "SELECT inv_reserve_cart('{crowded,plenty}', '{1,1}', ttl => '1 hour');\n" x 5);
+
+	is($status, 0, 'a crowd is served while the stripes come');
+	is(stripes_of('crowded'), '8|100000|300', 'all of it, from all of them');
+	only_errors_are($node, $offset, {}, 'without errors');
+	$node->safe_psql('postgres', q{
+		SELECT count(inv_cancel(reservation_id))
+		  FROM inv_reservation WHERE line_no = 2 AND status = 'active'});
+}
 
 $node->safe_psql('postgres', 'CALL inv_maintain()');
 is(stripes_of('plenty'), '8|1000|3', 'stripes stay while they are in use');
