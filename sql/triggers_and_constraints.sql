@@ -314,6 +314,11 @@ UPDATE inv.inv_reservation SET status = 'cancelled' WHERE reservation_id = (SELE
 SELECT violation, found, expected FROM inv.inv_check() ORDER BY violation;
 ROLLBACK;
 
+-- a rule that makes something else of a statement is refused
+CREATE RULE elsewhere AS ON UPDATE TO inv.inv_item DO INSTEAD DELETE FROM inv.inv_item WHERE false;
+SELECT outcome($$SELECT inv.inv_rename_item('A', 'renamed')$$);
+DROP RULE elsewhere ON inv.inv_item;
+
 DROP VIEW public.firing;
 DROP TABLE public.shipment, public.fired;
 DROP FUNCTION public.note, public.refuse, public.stamp, public.swallow, public.reorder,

@@ -31,7 +31,8 @@ sql_begin(Call *call)
 /*
  * Run a statement and return the number of rows; for results see sql_value().
  * "nulls" has a character an argument, 'n' for null; NULL: none is null.
- * A call that writes sees what the call has written before.
+ * A call that writes sees what the call has written before.  Raises 27000 if a
+ * rule of the shop's makes something else of the statement.
  */
 uint64
 sql_run(Call *call, SqlStatement *statement, Datum *values, const char *nulls)
@@ -54,8 +55,14 @@ sql_run(Call *call, SqlStatement *statement, Datum *values, const char *nulls)
 	result = SPI_execute_plan(statement->plan, values, nulls,
 							  call->kind == CALL_READS, 0);
 	if (result != statement->expected)
-		elog(ERROR, "unexpected result of a statement: %s",
-			 SPI_result_code_string(result));
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("a rule has replaced a statement of %s", call->name),
+				 errdetail("Expected %s, found %s.",
+						   SPI_result_code_string(statement->expected),
+						   SPI_result_code_string(result)),
+				 errhint("Drop the rules on the tables of extension \"%s\".",
+						 EXTENSION_NAME)));
 	return SPI_processed;
 }
 
