@@ -215,6 +215,8 @@ DROP FUNCTION public.pinned;
 --
 -- Errors in the middle of writing
 --
+ALTER TABLE inv.inv_ledger DROP CONSTRAINT inv_ledger_pkey;
+CREATE UNIQUE INDEX inv_ledger_pkey ON inv.inv_ledger (entry_id);
 SELECT max(entry_id) AS last FROM inv.inv_ledger \gset
 SELECT setval('inv.inv_ledger_entry_id_seq', 1, false);
 SELECT outcome($$SELECT inv.inv_reserve('A', key => 'again')$$);
@@ -298,6 +300,8 @@ SELECT outcome($$SELECT inv.inv_reserve_cart(
     (SELECT array_agg('many ' || nr) FROM generate_series(1, 1234) AS nr),
     (SELECT array_agg(1) FROM generate_series(1, 1234) AS nr))$$);
 SELECT setval('inv.inv_ledger_entry_id_seq', :last);
+DROP INDEX inv.inv_ledger_pkey;
+ALTER TABLE inv.inv_ledger ADD CONSTRAINT inv_ledger_pkey PRIMARY KEY (epoch, xid, entry_id);
 CALL use_all();
 SELECT * FROM inv.inv_check();
 

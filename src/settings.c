@@ -23,6 +23,13 @@ int			setting_idempotency_retention = 86400;
 int			setting_expire_batch_size = 1000;
 int			setting_default_stripes = 1;
 int			setting_auto_stripes = 1;
+bool		setting_worker_enabled = true;
+int			setting_naptime = 10;
+int			setting_reconcile_interval = 300;
+bool		setting_reconcile_repair = false;
+bool		setting_notify = false;
+int			setting_reservation_retention = 30 * 86400;
+int			setting_ledger_retention = -1;
 
 /*
  * Define the settings and reserve their prefix, so that a misspelt one is
@@ -77,6 +84,62 @@ settings_define(void)
 							&setting_auto_stripes,
 							1, 1, MAX_STRIPES,
 							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("inventory_reservation.worker_enabled",
+							"Whether background workers look after the stock.",
+							"Needs shared_preload_libraries.",
+							&setting_worker_enabled,
+							true,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("inventory_reservation.naptime",
+							"How often a background worker visits each database that has the extension.",
+							NULL,
+							&setting_naptime,
+							10, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("inventory_reservation.reconcile_interval",
+							"How long the background worker rests between two reconciliations.",
+							NULL,
+							&setting_reconcile_interval,
+							300, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("inventory_reservation.reconcile_repair",
+							"Whether the background worker repairs what reconciliation finds.",
+							"Off: it only reports.",
+							&setting_reconcile_repair,
+							false,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("inventory_reservation.notify",
+							"Whether the background worker rings NOTIFY when there are new ledger entries.",
+							"Once a round, on channel inventory_reservation.",
+							&setting_notify,
+							false,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("inventory_reservation.reservation_retention",
+							"How long cancelled and expired reservations are kept at least; -1 keeps them for ever.",
+							"What was sold stays as long as its order.",
+							&setting_reservation_retention,
+							30 * 86400, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("inventory_reservation.ledger_retention",
+							"How long ledger entries are kept at least; -1 keeps them for ever.",
+							"Older ones go into opening balances.",
+							&setting_ledger_retention,
+							-1, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("inventory_reservation");

@@ -17,6 +17,13 @@ extern int	setting_idempotency_retention;	/* seconds */
 extern int	setting_expire_batch_size;	/* holds */
 extern int	setting_default_stripes;
 extern int	setting_auto_stripes;
+extern bool setting_worker_enabled;
+extern int	setting_naptime;	/* seconds */
+extern int	setting_reconcile_interval; /* seconds */
+extern bool setting_reconcile_repair;
+extern bool setting_notify;
+extern int	setting_reservation_retention;	/* seconds; -1: for ever */
+extern int	setting_ledger_retention;	/* seconds; -1: for ever */
 
 extern void settings_define(void);
 

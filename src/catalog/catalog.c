@@ -64,7 +64,7 @@ static const KnownTable known_tables[NUM_TABLES] = {
 	[TABLE_RESERVATION] = {"inv_reservation", 16, 4, 3},
 	[TABLE_IDEMPOTENCY] = {"inv_idempotency", 6, 2, 1},
 	[TABLE_ORDER] = {"inv_order", 12, 3, 2},
-	[TABLE_LEDGER] = {"inv_ledger", 16, 1, 0},
+	[TABLE_LEDGER] = {"inv_ledger", 17, 1, 0},
 };
 
 static const char *const known_indexes[NUM_INDEXES] = {

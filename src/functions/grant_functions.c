@@ -117,6 +117,9 @@ static const Grantable relations[] = {
 	{"inv_idempotency", AUDITOR},
 	{"inv_order", AUDITOR},
 	{"inv_ledger", AUDITOR},
+	{"inv_ledger_epoch", AUDITOR},
+	{"inv_opening_balance", AUDITOR},
+	{"inv_progress", AUDITOR},
 	{"inv_waitlist", AUDITOR},
 	{"inv_reconciliation", AUDITOR},
 };

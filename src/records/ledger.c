@@ -4,7 +4,8 @@
  *
  * An entry is written in the transaction that changes the stock row, while
  * that row is locked, so that for each stock row the "after" columns follow
- * from entry to entry in the order of entry_id.
+ * from entry to entry in the order of entry_id.  The order of the ledger as a
+ * whole is that of its key: see ledger_epoch.c.
  */
 #include "postgres.h"
 
@@ -33,7 +34,8 @@ enum ColumnOfLedger
 	LEDGER_ORDER_ID,
 	LEDGER_LOGIN_ROLE,
 	LEDGER_CALLER_ROLE,
-	LEDGER_REASON
+	LEDGER_REASON,
+	LEDGER_EPOCH
 };
 
 /* Append an entry.  The caller has the stock row locked.  Units of stock. */
@@ -44,6 +46,7 @@ ledger_append(Call *call, const Posting *posting,
 			  int64 on_hand_after, int64 reserved_after)
 {
 	OpenTable  *table = call_open(call, TABLE_LEDGER);
+	int32		epoch = ledger_epoch(call);
 
 	row_begin_insert(call, table);
 	row_set(table, LEDGER_ENTRY_ID,
@@ -67,5 +70,6 @@ ledger_append(Call *call, const Posting *posting,
 	row_set(table, LEDGER_LOGIN_ROLE, call_login_role(call));
 	row_set(table, LEDGER_CALLER_ROLE, call_caller_role(call));
 	row_set_text(table, LEDGER_REASON, posting->reason);
+	row_set(table, LEDGER_EPOCH, Int32GetDatum(epoch));
 	row_append(call, table);
 }

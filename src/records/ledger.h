@@ -25,4 +25,8 @@ extern void ledger_append(Call *call, const Posting *posting,
 						  int64 delta_on_hand, int64 delta_reserved,
 						  int64 on_hand_after, int64 reserved_after);
 
+/* ledger_epoch.c */
+extern int32 ledger_epoch(Call *call);
+extern void ledger_own_epochs(Call *call, int32 *first, int32 *last);
+
 #endif							/* INVENTORY_LEDGER_H */

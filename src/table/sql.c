@@ -15,6 +15,7 @@
 
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 
 #include "table/row.h"
 #include "table/sql.h"
@@ -64,6 +65,23 @@ sql_run(Call *call, SqlStatement *statement, Datum *values, const char *nulls)
 				 errhint("Drop the rules on the tables of extension \"%s\".",
 						 EXTENSION_NAME)));
 	return SPI_processed;
+}
+
+/*
+ * For the rest of the call, have statements planned for the values at hand and
+ * by index: the planner knows neither how small a batch is, when it plans for
+ * any, nor how far the tables have grown since they were analyzed.  The caller
+ * has called sql_begin(); call_end() puts the settings back.
+ */
+void
+sql_plan_by_index(Call *call)
+{
+	(void) set_config_option("plan_cache_mode", "force_custom_plan",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	(void) set_config_option("enable_seqscan", "off",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 }
 
 /* A value of the last result; rows and columns count from 0 and 1. */

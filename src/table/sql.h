@@ -37,6 +37,7 @@ extern uint64 sql_run(Call *call, SqlStatement *statement, Datum *values,
 					  const char *nulls);
 extern Datum sql_value(int row, int column, bool *isnull);
 extern void sql_end(Call *call);
+extern void sql_plan_by_index(Call *call);
 
 extern void sql_begin_procedure(void);
 extern void sql_commit(void);

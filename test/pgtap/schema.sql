@@ -38,7 +38,8 @@ SELECT is(obj_description(oid, 'pg_extension'), 'atomic reservation of stock, in
 --
 SELECT tables_are('inv', ARRAY[
     'inv_item', 'inv_location', 'inv_stock', 'inv_reservation', 'inv_idempotency',
-    'inv_order', 'inv_ledger', 'inv_waitlist', 'inv_reconciliation']);
+    'inv_order', 'inv_ledger', 'inv_ledger_epoch', 'inv_opening_balance', 'inv_progress',
+    'inv_waitlist', 'inv_reconciliation']);
 
 -- columns in their order, on which the library relies
 CREATE FUNCTION pg_temp.columns_of(name text)
@@ -142,8 +143,30 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_ledger')$$, $$VALUES
     ('order_id', 'uuid', 'null', ''),
     ('login_role', 'text', 'not null', ''),
     ('caller_role', 'text', 'not null', ''),
-    ('reason', 'text', 'null', '')$$,
+    ('reason', 'text', 'null', ''),
+    ('epoch', 'integer', 'not null', '')$$,
     'columns of inv_ledger');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_ledger_epoch')$$, $$VALUES
+    ('epoch', 'integer', 'not null', ''),
+    ('system_identifier', 'bigint', 'not null', ''),
+    ('timeline', 'integer', 'not null', ''),
+    ('began_at', 'timestamp with time zone', 'not null', '')$$,
+    'columns of inv_ledger_epoch');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_opening_balance')$$, $$VALUES
+    ('item_id', 'bigint', 'not null', ''),
+    ('location_id', 'integer', 'not null', ''),
+    ('stripe', 'integer', 'not null', ''),
+    ('on_hand', 'bigint', 'not null', ''),
+    ('reserved', 'bigint', 'not null', '')$$,
+    'columns of inv_opening_balance');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_progress')$$, $$VALUES
+    ('task', 'text', 'not null', ''),
+    ('epoch', 'integer', 'null', ''),
+    ('xid', 'xid8', 'null', ''),
+    ('entry_id', 'bigint', 'null', ''),
+    ('detail', 'jsonb', 'null', ''),
+    ('updated_at', 'timestamp with time zone', 'not null', '')$$,
+    'columns of inv_progress');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_waitlist')$$, $$VALUES
     ('entry_id', 'bigint', 'not null', 'identity'),
     ('item_id', 'bigint', 'not null', ''),
@@ -185,7 +208,9 @@ SELECT col_is_pk('inv', 'inv_stock', ARRAY['item_id', 'location_id', 'stripe'], 
 SELECT col_is_pk('inv', 'inv_reservation', ARRAY['reservation_id', 'line_no'], 'key of inv_reservation');
 SELECT col_is_pk('inv', 'inv_idempotency', ARRAY['scope', 'key'], 'key of inv_idempotency');
 SELECT col_is_pk('inv', 'inv_order', 'order_id', 'key of inv_order');
-SELECT col_is_pk('inv', 'inv_ledger', 'entry_id', 'key of inv_ledger');
+SELECT col_is_pk('inv', 'inv_ledger', ARRAY['epoch', 'xid', 'entry_id'], 'key of inv_ledger');
+SELECT col_is_pk('inv', 'inv_opening_balance', ARRAY['item_id', 'location_id', 'stripe'], 'key of inv_opening_balance');
+SELECT col_is_pk('inv', 'inv_progress', 'task', 'key of inv_progress');
 SELECT col_is_pk('inv', 'inv_waitlist', 'entry_id', 'key of inv_waitlist');
 SELECT col_is_pk('inv', 'inv_reconciliation', ARRAY['run', 'row'], 'key of inv_reconciliation');
 SELECT col_is_unique('inv', 'inv_item', ARRAY['sku'], 'a SKU is one item');
@@ -204,9 +229,11 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE UNIQUE INDEX inv_idempotency_pkey ON inv.inv_idempotency USING btree (scope, key)'),
     ('CREATE UNIQUE INDEX inv_item_pkey ON inv.inv_item USING btree (item_id)'),
     ('CREATE UNIQUE INDEX inv_item_sku_key ON inv.inv_item USING btree (sku)'),
-    ('CREATE UNIQUE INDEX inv_ledger_pkey ON inv.inv_ledger USING btree (entry_id)'),
+    ('CREATE UNIQUE INDEX inv_ledger_pkey ON inv.inv_ledger USING btree (epoch, xid, entry_id)'),
     ('CREATE UNIQUE INDEX inv_location_code_key ON inv.inv_location USING btree (code)'),
     ('CREATE UNIQUE INDEX inv_location_pkey ON inv.inv_location USING btree (location_id)'),
+    ('CREATE UNIQUE INDEX inv_opening_balance_pkey ON inv.inv_opening_balance USING btree (item_id, location_id, stripe)'),
+    ('CREATE UNIQUE INDEX inv_progress_pkey ON inv.inv_progress USING btree (task)'),
     ('CREATE UNIQUE INDEX inv_order_pkey ON inv.inv_order USING btree (order_id)'),
     ('CREATE UNIQUE INDEX inv_order_reservation_id_key ON inv.inv_order USING btree (reservation_id)'),
     ('CREATE UNIQUE INDEX inv_reconciliation_pkey ON inv.inv_reconciliation USING btree (run, "row")'),

@@ -80,10 +80,9 @@ value_is($node, q{
 						WHERE reservation_id = inv_order.reservation_id)},
 	0, 'every order is left, with its lines');
 value_is($node,
-	"SELECT count(*), count(DISTINCT item_id), min(operation), max(operation)"
-	  . ' FROM inv_ledger',
-	'10|10|opening_balance|opening_balance',
-	'the ledger is one opening balance a stock row');
+	'SELECT (SELECT count(*) FROM inv_ledger), count(*), count(DISTINCT item_id)'
+	  . ' FROM inv_opening_balance',
+	'0|10|10', 'the ledger is one opening balance a stock row');
 value_is($node, qq{
 	SELECT count(*)
 	  FROM inv_availability AS stock

@@ -1,0 +1,97 @@
+/*
+ * upkeep.c
+ *		What is done regularly so that stock stays right and tables small.
+ *
+ * A table of tasks, in the order in which they are done.  inv_maintain() and
+ * the background worker go through it; the one does all there is, the other
+ * what it can in its time.  Any number of both may be at it, beside pg_cron's
+ * sweep and buyers who reclaim.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "rules/expire.h"
+#include "rules/purge.h"
+#include "rules/stripes.h"
+#include "rules/upkeep.h"
+#include "settings.h"
+
+/* Sweep dead holds, those that nobody has locked. */
+static bool
+sweep(Call *call, int64 *rows)
+{
+	int64		swept = expire_dead_holds_nowait(call, setting_expire_batch_size);
+
+	*rows += swept;
+	return swept >= setting_expire_batch_size;
+}
+
+/* Delete keys past their retention. */
+static bool
+delete_keys(Call *call, int64 *rows)
+{
+	int64		deleted = purge_keys(call, setting_expire_batch_size);
+
+	*rows += deleted;
+	return deleted >= setting_expire_batch_size;
+}
+
+/* The moment before which what is to be kept for "retention" seconds is due. */
+static TimestampTz
+due_before(int retention)
+{
+	return GetCurrentTimestamp() - (int64) retention * USECS_PER_SEC;
+}
+
+/* Delete closed reservations past their retention. */
+static bool
+delete_reservations(Call *call, int64 *rows)
+{
+	int64		deleted;
+
+	if (setting_reservation_retention < 0)
+		return false;
+	deleted = purge_reservations(call, due_before(setting_reservation_retention),
+								 setting_expire_batch_size);
+	*rows += deleted;
+	return deleted >= setting_expire_batch_size;
+}
+
+/* Put ledger entries past their retention into opening balances. */
+static bool
+fold_ledger(Call *call, int64 *rows)
+{
+	int64		folded;
+
+	if (setting_ledger_retention < 0)
+		return false;
+	folded = purge_ledger(call, due_before(setting_ledger_retention),
+						  setting_expire_batch_size);
+	*rows += folded;
+	return folded >= setting_expire_batch_size;
+}
+
+/* Make one row of the stock of a SKU that needs no stripes any more. */
+static bool
+merge_stripes(Call *call, int64 *rows)
+{
+	int64		item_id;
+	int32		location_id;
+
+	if (!calm_stripes(call, &item_id, &location_id))
+		return false;
+	set_stripes(call, item_id, location_id, 1);
+	(*rows)++;
+	return true;
+}
+
+const UpkeepStep upkeep_steps[] = {
+	{"sweep", false, sweep},
+	{"delete idempotency keys", false, delete_keys},
+	{"delete closed reservations", false, delete_reservations},
+	{"fold old ledger entries", false, fold_ledger},
+	{"merge stripes", false, merge_stripes},
+};
+
+const int	upkeep_step_count = lengthof(upkeep_steps);
