@@ -1056,6 +1056,118 @@ END;
 COMMENT ON FUNCTION inv_check IS 'Proves the invariants on one snapshot, read-only: a row for each violation, none when the books are right. Reads every row.';
 
 /* ------------------------------------------------------------------------
+ * Statistics: counters in shared memory, which are in no transaction
+ * ------------------------------------------------------------------------ */
+
+CREATE FUNCTION inv_stat_counters()
+RETURNS TABLE (
+	counting boolean,
+	reserves bigint, replays bigint, confirms bigint, cancels bigint,
+	releases bigint, extensions bigint,
+	rejected_insufficient_stock bigint, rejected_expired bigint,
+	rejected_not_found bigint, rejected_unknown_sku bigint,
+	rejected_key_reused bigint, rejected_listing_closed bigint,
+	rejected_purchase_limit bigint, rejected_not_allowed bigint,
+	rejected_unknown_location bigint, rejected_order_not_found bigint,
+	rejected_below_held bigint,
+	expired_by_sweep bigint, expired_by_reclaim bigint,
+	lock_waits bigint, lock_wait_time double precision,
+	stripe_passes bigint, stripe_gathers bigint,
+	worker_runs bigint, worker_failures bigint, worker_rows bigint,
+	worker_last_run timestamptz, worker_last_duration double precision,
+	worker_last_rows bigint, worker_last_error text,
+	worker_last_error_at timestamptz,
+	reconciliations bigint, drifts_found bigint, drifts_repaired bigint,
+	reconcile_activity text, reconcile_done bigint,
+	stats_reset timestamptz)
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'inv_stat_counters';
+COMMENT ON FUNCTION inv_stat_counters IS 'The counters of this database, as inv_stat shows them: one row, all null but counting where the library was not preloaded.';
+
+CREATE FUNCTION inv_stat_reset()
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'inv_stat_reset';
+COMMENT ON FUNCTION inv_stat_reset IS 'Sets the counters of this database to zero, and inv_stat.stats_reset to now.';
+
+CREATE VIEW inv_stat AS
+SELECT counters.counting,
+	   counters.reserves,
+	   counters.replays,
+	   counters.confirms,
+	   counters.cancels,
+	   counters.releases,
+	   counters.extensions,
+	   counters.rejected_insufficient_stock,
+	   counters.rejected_expired,
+	   counters.rejected_not_found,
+	   counters.rejected_unknown_sku,
+	   counters.rejected_key_reused,
+	   counters.rejected_listing_closed,
+	   counters.rejected_purchase_limit,
+	   counters.rejected_not_allowed,
+	   counters.rejected_unknown_location,
+	   counters.rejected_order_not_found,
+	   counters.rejected_below_held,
+	   counters.expired_by_sweep,
+	   counters.expired_by_reclaim,
+	   counters.lock_waits,
+	   counters.lock_wait_time,
+	   counters.stripe_passes,
+	   counters.stripe_gathers,
+	   counters.worker_runs,
+	   counters.worker_failures,
+	   counters.worker_rows,
+	   counters.worker_last_run,
+	   counters.worker_last_duration,
+	   counters.worker_last_rows,
+	   counters.worker_last_error,
+	   counters.worker_last_error_at,
+	   counters.reconciliations,
+	   counters.drifts_found,
+	   counters.drifts_repaired,
+	   counters.reconcile_activity,
+	   counters.reconcile_done,
+	   /* one step into the index inv_reservation_expiry */
+	   statement_timestamp() -
+	   (SELECT line.expires_at
+		  FROM inv_reservation AS line
+		 WHERE line.status = 'active'
+		   AND line.expires_at <= statement_timestamp()
+		 ORDER BY line.expires_at
+		 LIMIT 1) AS oldest_dead_hold_age,
+	   counters.stats_reset
+  FROM inv_stat_counters() AS counters;
+COMMENT ON VIEW inv_stat IS 'What was done in this database since stats_reset, by calls that are counted when they do it, whatever becomes of their transactions. One row. Needs shared_preload_libraries: without it counting is false and the counters are null.';
+COMMENT ON COLUMN inv_stat.counting IS 'false: the library was not preloaded, or there are more databases than it has room for.';
+COMMENT ON COLUMN inv_stat.reserves IS 'Holds made, each request of a batch counted.';
+COMMENT ON COLUMN inv_stat.replays IS 'Repeated calls that got the result of the first.';
+COMMENT ON COLUMN inv_stat.cancels IS 'Live holds given back by inv_cancel().';
+COMMENT ON COLUMN inv_stat.rejected_insufficient_stock IS 'IV001, and the answers of inv_try_reserve() and inv_try_reserve_cart() that stock is short. This and the other rejections count requests of a batch too.';
+COMMENT ON COLUMN inv_stat.rejected_expired IS 'IV002';
+COMMENT ON COLUMN inv_stat.rejected_not_found IS 'IV003';
+COMMENT ON COLUMN inv_stat.rejected_unknown_sku IS 'IV004';
+COMMENT ON COLUMN inv_stat.rejected_key_reused IS 'IV005';
+COMMENT ON COLUMN inv_stat.rejected_listing_closed IS 'IV006';
+COMMENT ON COLUMN inv_stat.rejected_purchase_limit IS 'IV007';
+COMMENT ON COLUMN inv_stat.rejected_not_allowed IS 'IV008';
+COMMENT ON COLUMN inv_stat.rejected_unknown_location IS 'IV010';
+COMMENT ON COLUMN inv_stat.rejected_order_not_found IS 'IV011';
+COMMENT ON COLUMN inv_stat.rejected_below_held IS 'IV012';
+COMMENT ON COLUMN inv_stat.expired_by_sweep IS 'Lines of dead holds freed by inv_expire(), inv_maintain() or the background worker.';
+COMMENT ON COLUMN inv_stat.expired_by_reclaim IS 'Lines of dead holds freed by a call that met them before a sweep did: a buyer short of stock, inv_cancel(), a change of stock.';
+COMMENT ON COLUMN inv_stat.lock_waits IS 'Times that a call waited for stock, a hold, an order or a key that another transaction had; those waiting now included.';
+COMMENT ON COLUMN inv_stat.lock_wait_time IS 'Milliseconds that those waits took; those waiting now not included.';
+COMMENT ON COLUMN inv_stat.stripe_passes IS 'Busy stripes passed over by buyers who took units from another.';
+COMMENT ON COLUMN inv_stat.stripe_gathers IS 'Holds for which no stripe had enough, so that units were moved from others.';
+COMMENT ON COLUMN inv_stat.worker_rows IS 'Rows that the worker has expired, deleted or repaired.';
+COMMENT ON COLUMN inv_stat.worker_last_run IS 'When the last run that has ended began.';
+COMMENT ON COLUMN inv_stat.worker_last_duration IS 'Milliseconds.';
+COMMENT ON COLUMN inv_stat.reconcile_activity IS 'What a reconciliation is doing now; null when none is at work.';
+COMMENT ON COLUMN inv_stat.reconcile_done IS 'Rows that it has looked at in doing so.';
+COMMENT ON COLUMN inv_stat.oldest_dead_hold_age IS 'For how long the longest dead hold has been waiting for a sweep; null when none is dead. Known without counting too.';
+
+/* ------------------------------------------------------------------------
  * Privileges: EXECUTE is the privilege, and nobody has it by default
  * ------------------------------------------------------------------------ */
 

@@ -10,6 +10,7 @@
  *		records/	stock, reservations, keys, orders, items, the ledger
  *		table/		rows of tables: find, lock, insert, update; the SPI door
  *		catalog/	where the extension's tables are; PostgreSQL's versions
+ *		statistics/ counters in shared memory
  *
  * The order in which locks are taken is the same everywhere:
  *
@@ -25,6 +26,7 @@
 
 #include "catalog/catalog.h"
 #include "settings.h"
+#include "statistics/statistics.h"
 
 PG_MODULE_MAGIC;
 
@@ -35,4 +37,5 @@ _PG_init(void)
 {
 	settings_define();
 	catalog_init();
+	statistics_init();
 }

@@ -84,6 +84,7 @@ static const Grantable routines[] = {
 	{"inv_route_sku", READS},
 	{"inv_route_id", READS},
 	{"inv_check", OPERATOR | AUDITOR},
+	{"inv_stat_counters", OPERATOR | AUDITOR},
 
 	{"inv_cancel_order", OPERATOR},
 	{"inv_return", OPERATOR},
@@ -102,6 +103,7 @@ static const Grantable routines[] = {
 	{"inv_expire", OPERATOR},
 	{"inv_maintain", OPERATOR},
 	{"inv_purge", OPERATOR},
+	{"inv_stat_reset", OPERATOR},
 };
 
 /* Tables and views, to be read. */
@@ -109,6 +111,7 @@ static const Grantable relations[] = {
 	{"inv_availability", READS},
 	{"inv_reservation_lines", OPERATOR | AUDITOR},
 	{"inv_active_holds", OPERATOR | AUDITOR},
+	{"inv_stat", OPERATOR | AUDITOR},
 
 	{"inv_item", AUDITOR},
 	{"inv_location", AUDITOR},

@@ -296,7 +296,7 @@ replay(Call *call, OpenTable *table, KeyedCall *keyed)
 	keyed->differs = compare_requests(request_jsonb(keyed), first);
 	if (keyed->differs != NULL && !keyed->answers_differ)
 		ereport(ERROR,
-				(errcode(ERRCODE_INV_KEY_REUSED),
+				(rejection(ERRCODE_INV_KEY_REUSED),
 				 errmsg("key \"%s\" was used with other arguments",
 						keyed->key),
 				 errdetail("Argument \"%s\" differs from the first call's.",

@@ -92,7 +92,7 @@ item_require(Call *call, const char *sku, CatalogueItem *item)
 {
 	if (!item_find(call, sku, item))
 		ereport(ERROR,
-				(errcode(ERRCODE_INV_SKU_UNKNOWN),
+				(rejection(ERRCODE_INV_SKU_UNKNOWN),
 				 errmsg("unknown SKU \"%s\"", sku),
 				 errhint("Add it with inv_add_item().")));
 }
@@ -126,7 +126,7 @@ location_require(Call *call, const char *code)
 				CStringGetTextDatum(code));
 	if (!row_find(call, table, INDEX_LOCATION_CODE, &key, 1))
 		ereport(ERROR,
-				(errcode(ERRCODE_INV_LOCATION_UNKNOWN),
+				(rejection(ERRCODE_INV_LOCATION_UNKNOWN),
 				 errmsg("unknown location \"%s\"", code),
 				 errhint("Add it with inv_add_location().")));
 	return row_get_int32(table->found, LOCATION_LOCATION_ID);

@@ -153,7 +153,7 @@ void
 order_report_unknown(const pg_uuid_t *order_id)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_INV_ORDER_UNKNOWN),
+			(rejection(ERRCODE_INV_ORDER_UNKNOWN),
 			 errmsg("order not found"),
 			 errdetail("There is no order %s that this call may see.",
 					   uuid_text(order_id))));

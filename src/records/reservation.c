@@ -231,7 +231,7 @@ void
 reservation_report_unknown(const pg_uuid_t *id)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_INV_RESERVATION_UNKNOWN),
+			(rejection(ERRCODE_INV_RESERVATION_UNKNOWN),
 			 errmsg("reservation not found"),
 			 errdetail("There is no reservation %s that this call may see.",
 					   uuid_text(id))));

@@ -67,14 +67,14 @@ check_alive(const Reservation *reservation, TimestampTz now,
 		return;
 	if (status == RESERVATION_EXPIRED)
 		ereport(ERROR,
-				(errcode(ERRCODE_INV_RESERVATION_EXPIRED),
+				(rejection(ERRCODE_INV_RESERVATION_EXPIRED),
 				 errmsg("reservation has expired"),
 				 errdetail("Reservation %s expired at %s.",
 						   uuid_text(&reservation->id),
 						   timestamptz_to_str(reservation->lines[0].expires_at)),
 				 errhint("Reserve again.")));
 	ereport(ERROR,
-			(errcode(ERRCODE_INV_NOT_ALLOWED),
+			(rejection(ERRCODE_INV_NOT_ALLOWED),
 			 errmsg("cannot %s a reservation that is %s", action,
 					reservation_status_name(status)),
 			 errdetail("Reservation %s.", uuid_text(&reservation->id)),

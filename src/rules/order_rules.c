@@ -24,7 +24,7 @@ static void
 report_not_allowed(const Order *order, const char *action, const char *status)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_INV_NOT_ALLOWED),
+			(rejection(ERRCODE_INV_NOT_ALLOWED),
 			 errmsg("cannot %s an order that is %s", action, status),
 			 errdetail("Order %s.", uuid_text(&order->order_id))));
 }
@@ -197,7 +197,7 @@ record_payment(Call *call, const pg_uuid_t *order_id, PaymentStatus status)
 		return;
 	if (!legal[order.payment_status][status])
 		ereport(ERROR,
-				(errcode(ERRCODE_INV_NOT_ALLOWED),
+				(rejection(ERRCODE_INV_NOT_ALLOWED),
 				 errmsg("payment cannot go from %s to %s",
 						payment_status_name(order.payment_status),
 						payment_status_name(status)),

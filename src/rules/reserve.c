@@ -120,7 +120,7 @@ check_listings(const Reserving *reserving, TimestampTz now)
 		if (item_on_sale(item, now))
 			continue;
 		ereport(ERROR,
-				(errcode(ERRCODE_INV_LISTING_CLOSED),
+				(rejection(ERRCODE_INV_LISTING_CLOSED),
 				 errmsg("SKU \"%s\" is not on sale", item->sku),
 				 item->selling
 				 ? errdetail("Its listing closed at %s.",
@@ -194,7 +194,7 @@ reserve_report_shortage(const ReserveResult *result)
 						 shortage->available);
 	}
 	ereport(ERROR,
-			(errcode(ERRCODE_INV_INSUFFICIENT_STOCK),
+			(rejection(ERRCODE_INV_INSUFFICIENT_STOCK),
 			 result->lines == 1
 			 ? errmsg("insufficient stock of SKU \"%s\"",
 					  result->shortages[0].sku)

@@ -132,7 +132,7 @@ report_below_held(Call *call, const CatalogueItem *item, StockSet *stock,
 		appendStringInfoChar(&detail, '.');
 
 	ereport(ERROR,
-			(errcode(ERRCODE_INV_BELOW_HELD),
+			(rejection(ERRCODE_INV_BELOW_HELD),
 			 errmsg("stock of SKU \"%s\" would fall below what is held",
 					item->sku),
 			 errdetail_internal("%s", detail.data),
@@ -426,7 +426,7 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 	read_level(&stock, item, location_id, level);
 	if (take->check_version && level->version != take->expected_version)
 		ereport(ERROR,
-				(errcode(ERRCODE_INV_NOT_ALLOWED),
+				(rejection(ERRCODE_INV_NOT_ALLOWED),
 				 errmsg("stock of SKU \"%s\" has changed since it was read",
 						item->sku),
 				 errdetail("Expected version " INT64_FORMAT ", found " INT64_FORMAT ".",
