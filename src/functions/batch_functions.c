@@ -17,6 +17,7 @@
 #include "errors.h"
 #include "functions/arguments.h"
 #include "rules/reserve_batch.h"
+#include "statistics/statistics.h"
 
 PG_FUNCTION_INFO_V1(inv_reserve_batch);
 
@@ -156,6 +157,26 @@ put_row(ReturnSetInfo *set, const BatchRequest *request)
 	result_put(set, values, nulls, lengthof(values));
 }
 
+/* Count the answers. */
+static void
+count_answers(const BatchRequest *requests, int count)
+{
+	int64		reserves = 0;
+	int64		replays = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (requests[i].error != 0)
+			statistics_count_rejection(requests[i].error);
+		else if (requests[i].result.replayed)
+			replays++;
+		else
+			reserves++;
+	}
+	statistics_count(COUNT_RESERVES, reserves);
+	statistics_count(COUNT_REPLAYS, replays);
+}
+
 /*
  * inv_reserve_batch(skus, quantities, keys, customers, ttl): a row a request,
  * in their order.  Raises 22023 for arrays that do not fit together, 40001.
@@ -184,5 +205,6 @@ inv_reserve_batch(PG_FUNCTION_ARGS)
 		MemoryContextReset(row_context);
 	}
 	call_end(call);
+	count_answers(requests, count);
 	return (Datum) 0;
 }

@@ -11,6 +11,7 @@
 #include "rules/expire.h"
 #include "rules/hold.h"
 #include "settings.h"
+#include "statistics/statistics.h"
 
 PG_FUNCTION_INFO_V1(inv_confirm);
 PG_FUNCTION_INFO_V1(inv_cancel);
@@ -29,6 +30,13 @@ begin_keyed(FunctionCallInfo fcinfo, int key_number, const char *scope,
 	key_begin(keyed, scope, argument_optional_name(fcinfo, key_number, "key"));
 	key_argument_text(keyed, "reservation_id", uuid_text(id));
 	return id;
+}
+
+/* Count a call that has done what it is for, or found that it was done. */
+static void
+count_call(Counter counter, bool replayed)
+{
+	statistics_count(replayed ? COUNT_REPLAYS : counter, 1);
 }
 
 /* An inv_cancellation. */
@@ -78,6 +86,7 @@ inv_confirm(PG_FUNCTION_ARGS)
 	values[3] = BoolGetDatum(replayed);
 	row = result_row(call, fcinfo, values, nulls, lengthof(values));
 	call_end(call);
+	count_call(COUNT_CONFIRMS, replayed);
 	return row;
 }
 
@@ -96,6 +105,9 @@ inv_cancel(PG_FUNCTION_ARGS)
 	cancel_hold(call, &keyed, id, customer, &change);
 	row = cancellation_row(call, fcinfo, id, &change);
 	call_end(call);
+	/* to cancel a dead one is to expire it, which is counted there */
+	if (change.replayed || change.status == RESERVATION_CANCELLED)
+		count_call(COUNT_CANCELS, change.replayed);
 	return row;
 }
 
@@ -116,6 +128,7 @@ inv_release(PG_FUNCTION_ARGS)
 	release_units(call, &keyed, id, sku, quantity, &change);
 	row = cancellation_row(call, fcinfo, id, &change);
 	call_end(call);
+	count_call(COUNT_RELEASES, change.replayed);
 	return row;
 }
 
@@ -127,12 +140,14 @@ inv_extend(PG_FUNCTION_ARGS)
 	int64		ttl = argument_optional_ttl(fcinfo, 1, "ttl");
 	Call	   *call;
 	TimestampTz expires_at;
+	bool		replayed;
 
 	if (ttl > 0)
 		key_argument_int64(&keyed, "ttl", ttl);
 	call = call_begin("inv_extend()", CALL_WRITES);
-	expires_at = extend_hold(call, &keyed, id, ttl);
+	replayed = extend_hold(call, &keyed, id, ttl, &expires_at);
 	call_end(call);
+	count_call(COUNT_EXTENSIONS, replayed);
 	PG_RETURN_TIMESTAMPTZ(expires_at);
 }
 

@@ -16,6 +16,7 @@
 #include "errors.h"
 #include "functions/arguments.h"
 #include "rules/reserve_steps.h"
+#include "statistics/statistics.h"
 
 PG_FUNCTION_INFO_V1(inv_reserve);
 PG_FUNCTION_INFO_V1(inv_try_reserve);
@@ -120,6 +121,11 @@ run_reserve(FunctionCallInfo fcinfo, const char *name, ReserveRequest *request,
 	values[4] = Int64GetDatum(result.available);
 	row = result_row(call, fcinfo, values, nulls, return_shortages ? 6 : 5);
 	call_end(call);
+
+	if (!result.held)
+		statistics_count_rejection(ERRCODE_INV_INSUFFICIENT_STOCK);
+	else
+		statistics_count(result.replayed ? COUNT_REPLAYS : COUNT_RESERVES, 1);
 	return row;
 }
 

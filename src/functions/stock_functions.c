@@ -17,6 +17,7 @@
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
 #include "settings.h"
+#include "statistics/statistics.h"
 #include "table/sql.h"
 
 PG_FUNCTION_INFO_V1(inv_receive);
@@ -85,6 +86,8 @@ change_stock(FunctionCallInfo fcinfo, const char *name, const char *operation,
 					 &level);
 	row = level_row(call, fcinfo, &level, replayed);
 	call_end(call);
+	if (replayed)
+		statistics_count(COUNT_REPLAYS, 1);
 	return row;
 }
 

@@ -38,6 +38,7 @@
 #include "catalog/compat.h"
 #include "errors.h"
 #include "records/idempotency.h"
+#include "statistics/statistics.h"
 #include "table/row.h"
 
 enum ColumnOfIdempotency
@@ -307,6 +308,23 @@ replay(Call *call, OpenTable *table, KeyedCall *keyed)
 	call_see_now(call);
 }
 
+/* Wait until a transaction has ended; the time is counted. */
+static void
+wait_for_twin(TransactionId in_progress)
+{
+	int64		began = statistics_wait_begins();
+
+	PG_TRY();
+	{
+		XactLockTableWait(in_progress, NULL, NULL, XLTW_None);
+	}
+	PG_FINALLY();
+	{
+		statistics_wait_ended(began);
+	}
+	PG_END_TRY();
+}
+
 /*
  * Was there a call with this key before?  Waits for one that has not ended.
  * True: it asked the same, and its ids are in "keyed".  Raises IV005 if it
@@ -333,7 +351,7 @@ key_replays(Call *call, KeyedCall *keyed)
 		if (!TransactionIdIsValid(in_progress))
 			return false;
 		ExecClearTuple(table->found);
-		XactLockTableWait(in_progress, NULL, NULL, XLTW_None);
+		wait_for_twin(in_progress);
 		call_see_now(call);
 	}
 }
@@ -413,7 +431,7 @@ key_claim(Call *call, KeyedCall *keyed)
 			return false;
 		}
 		ExecClearTuple(table->found);
-		XactLockTableWait(in_progress, NULL, NULL, XLTW_None);
+		wait_for_twin(in_progress);
 		call_see_now(call);
 	}
 }

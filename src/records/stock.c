@@ -32,6 +32,7 @@
 #include "records/item.h"
 #include "records/stock_rows.h"
 #include "settings.h"
+#include "statistics/statistics.h"
 #include "table/row.h"
 #include "table/sql.h"
 
@@ -211,6 +212,7 @@ stock_gather(Call *call, StockSet *set, int64 item_id, int32 location_id,
 	int			count;
 	StockRow   *rows = stock_of_sku(set, item_id, location_id, &count);
 	StockRow   *into = richest(rows, count);
+	bool		gathered = false;
 
 	if (into == NULL)
 		stock_report_retired(call, item_id, location_id);
@@ -221,8 +223,13 @@ stock_gather(Call *call, StockSet *set, int64 item_id, int32 location_id,
 								units - stock_row_spare(into));
 
 		if (&rows[i] != into && moved > 0)
+		{
 			move_units(call, &rows[i], into, moved);
+			gathered = true;
+		}
 	}
+	if (gathered)
+		statistics_count(COUNT_STRIPE_GATHERS, 1);
 	return into;
 }
 

@@ -30,6 +30,7 @@
 
 #include "records/item.h"
 #include "records/stock_rows.h"
+#include "statistics/statistics.h"
 #include "table/row.h"
 
 /*
@@ -83,7 +84,7 @@ static struct
  * one who closed it to find, after PATIENCE.
  */
 static LockAcquireResult
-wait_in_queue(Call *call, const LOCKTAG *tag)
+wait_patiently(Call *call, const LOCKTAG *tag)
 {
 	LockAcquireResult result;
 	int			level;
@@ -101,6 +102,25 @@ wait_in_queue(Call *call, const LOCKTAG *tag)
 							 false);
 	result = LockAcquire(tag, ExclusiveLock, false, false);
 	AtEOXact_GUC(true, level);
+	return result;
+}
+
+/* As above; the time of a wait that is broken off counts too. */
+static LockAcquireResult
+wait_in_queue(Call *call, const LOCKTAG *tag)
+{
+	volatile LockAcquireResult result;
+	int64		began = statistics_wait_begins();
+
+	PG_TRY();
+	{
+		result = wait_patiently(call, tag);
+	}
+	PG_FINALLY();
+	{
+		statistics_wait_ended(began);
+	}
+	PG_END_TRY();
 	return result;
 }
 
@@ -396,6 +416,7 @@ lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
 			if (result == ROW_LOCKED)
 			{
 				stock_add_row(set, &row);
+				statistics_count(COUNT_STRIPE_PASSES, passed);
 				return true;
 			}
 			if (result == ROW_BUSY && passed++ == 0)
@@ -403,6 +424,8 @@ lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
 		}
 		if (passed == 0)
 			return false;
+		/* the one that is waited for is not passed over */
+		statistics_count(COUNT_STRIPE_PASSES, passed - 1);
 		if (lock_row(call, table, &busy, ROW_WAIT, units) == ROW_LOCKED)
 		{
 			stock_add_row(set, &busy);

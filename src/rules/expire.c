@@ -28,6 +28,7 @@
 
 #include "rules/expire.h"
 #include "rules/reclaim.h"
+#include "statistics/statistics.h"
 
 /* All that one sweep works on. */
 typedef struct Sweep
@@ -35,6 +36,7 @@ typedef struct Sweep
 	Call	   *call;
 	TimestampTz now;
 	int64		max_count;		/* reservations */
+	int64		lines;			/* freed */
 	HTAB	   *reservations;	/* ids of those that lost a line */
 	HTAB	   *met;			/* keys of stock rows, locked or passed over */
 	StockSet	stock;			/* those locked, to be written */
@@ -80,6 +82,7 @@ free_line(Sweep *sweep, ReservationLine *line, StockRow *row)
 					   sweep->now);
 		(void) hash_search(sweep->reservations, &line->reservation_id,
 						   HASH_ENTER, NULL);
+		sweep->lines++;
 	}
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(sweep->scratch);
@@ -236,6 +239,7 @@ run_sweep(Call *call, int64 max_count, bool may_wait)
 	}
 	row_walk_end(&walk);
 	stock_write(call, &sweep.stock);
+	statistics_count(COUNT_EXPIRED_BY_SWEEP, sweep.lines);
 	return hash_get_num_entries(sweep.reservations);
 }
 

@@ -20,6 +20,7 @@
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
 #include "settings.h"
+#include "statistics/statistics.h"
 
 /*
  * Lock a hold.  Raises IV003 if there is none that the caller may see, or if
@@ -179,10 +180,13 @@ give_back(Call *call, Reservation *reservation, StockSet *stock,
 	{
 		ReservationLine *line = &reservation->lines[i];
 
-		if (line->status == RESERVATION_ACTIVE)
-			line_give_back(call, line, line->quantity > 0
-						   ? stock_require(stock, line->stock) : NULL,
-						   status, NULL, now);
+		if (line->status != RESERVATION_ACTIVE)
+			continue;
+		line_give_back(call, line, line->quantity > 0
+					   ? stock_require(stock, line->stock) : NULL,
+					   status, NULL, now);
+		if (status == RESERVATION_EXPIRED)
+			statistics_count(COUNT_EXPIRED_BY_RECLAIM, 1);
 	}
 }
 
@@ -333,18 +337,23 @@ usual_ttl(Call *call, const Reservation *reservation)
 
 /*
  * Let a live hold live for "ttl" microseconds from now (0: as a new one would),
- * at most max_ttl from its creation; it is never shortened.  Returns when it
- * ends now.  Raises IV002, IV003, IV005, IV008, 40001.
+ * at most max_ttl from its creation; it is never shortened.  When it ends now
+ * is in *expires_at afterwards.  Returns whether that had been done before.
+ * Raises IV002, IV003, IV005, IV008, 40001.
  */
-TimestampTz
-extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id, int64 ttl)
+bool
+extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id, int64 ttl,
+			TimestampTz *expires_at)
 {
 	Reservation reservation;
 	TimestampTz now;
-	TimestampTz expires_at;
+	TimestampTz wanted;
 
 	if (replays(call, keyed, id, &reservation))
-		return reservation.lines[0].expires_at;
+	{
+		*expires_at = reservation.lines[0].expires_at;
+		return true;
+	}
 
 	lock_hold(call, id, NULL, &reservation);
 	now = GetCurrentTimestamp();
@@ -352,12 +361,13 @@ extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id, int64 ttl)
 
 	if (ttl == 0)
 		ttl = usual_ttl(call, &reservation);
-	expires_at = Min(now + ttl,
-					 hold_expiry(reservation.lines[0].created_at, PG_INT64_MAX));
-	if (expires_at > reservation.lines[0].expires_at)
+	wanted = Min(now + ttl,
+				 hold_expiry(reservation.lines[0].created_at, PG_INT64_MAX));
+	if (wanted > reservation.lines[0].expires_at)
 	{
 		for (int i = 0; i < reservation.count; i++)
-			line_set_expires_at(call, &reservation.lines[i], expires_at);
+			line_set_expires_at(call, &reservation.lines[i], wanted);
 	}
-	return reservation.lines[0].expires_at;
+	*expires_at = reservation.lines[0].expires_at;
+	return false;
 }

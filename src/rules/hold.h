@@ -24,7 +24,7 @@ extern void cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 						const char *customer, HoldChange *change);
 extern void release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 						  const char *sku, int64 quantity, HoldChange *change);
-extern TimestampTz extend_hold(Call *call, KeyedCall *keyed,
-							   const pg_uuid_t *id, int64 ttl);
+extern bool extend_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
+						int64 ttl, TimestampTz *expires_at);
 
 #endif							/* INVENTORY_HOLD_H */

@@ -18,6 +18,7 @@
 #include "records/item.h"
 #include "records/stock.h"
 #include "rules/order_rules.h"
+#include "statistics/statistics.h"
 
 /* IV008 for an order. */
 static void
@@ -78,7 +79,10 @@ replays(Call *call, KeyedCall *keyed, const pg_uuid_t *order_id)
 	keyed->order_id = *order_id;
 	replay = key_replays(call, keyed);
 	require_order(call, order_id);
-	return replay || !key_claim(call, keyed);
+	if (!replay && key_claim(call, keyed))
+		return false;
+	statistics_count(COUNT_REPLAYS, 1);
+	return true;
 }
 
 /*

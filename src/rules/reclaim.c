@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "rules/reclaim.h"
+#include "statistics/statistics.h"
 
 /* Add a line to a list. */
 void
@@ -151,4 +152,5 @@ reclaim_free(Call *call, StockSet *set, LineList *dead, TimestampTz now)
 		MemoryContextReset(scratch);
 	}
 	MemoryContextDelete(scratch);
+	statistics_count(COUNT_EXPIRED_BY_RECLAIM, dead->count);
 }

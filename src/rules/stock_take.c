@@ -23,6 +23,7 @@
 #include "rules/reserve_steps.h"
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
+#include "statistics/statistics.h"
 #include "table/sql.h"
 
 /* How many holds IV012 names. */
@@ -195,6 +196,8 @@ cancel_by_force(Call *call, StockSet *stock, StockSet *others,
 		if (row == NULL && line->quantity > 0)
 			row = stock_require(others, line->stock);
 		line_give_back(call, line, row, status, reason, now);
+		if (status == RESERVATION_EXPIRED)
+			statistics_count(COUNT_EXPIRED_BY_RECLAIM, 1);
 	}
 }
 

@@ -411,7 +411,7 @@ statistics_count(Counter counter, int64 by)
 {
 	DatabaseEntry *entry = get_own_entry();
 
-	if (entry != NULL)
+	if (entry != NULL && by != 0)
 		pg_atomic_fetch_add_u64(&entry->counters[counter], by);
 }
 

@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/compat.h"
+#include "statistics/statistics.h"
 #include "table/row.h"
 
 /*
@@ -327,9 +328,10 @@ row_report_conflict(void)
 			 errmsg("could not serialize access due to concurrent update")));
 }
 
-/* Lock a version of a row, or the last one; see below. */
-static RowLock
-lock_version(OpenTable *table, ItemPointer tid, RowWait wait, bool last)
+/* Try to lock a version of a row, or the last one. */
+static TM_Result
+try_lock(OpenTable *table, const ItemPointerData *tid, LockWaitPolicy policy,
+		 bool last)
 {
 	/* table_tuple_lock() clears the slot, which may hold the caller's tid */
 	ItemPointerData wanted = *tid;
@@ -338,12 +340,42 @@ lock_version(OpenTable *table, ItemPointer tid, RowWait wait, bool last)
 
 	result = table_tuple_lock(table->relation, &wanted, GetActiveSnapshot(),
 							  table->found, GetCurrentCommandId(false),
-							  LockTupleNoKeyExclusive,
-							  wait == ROW_WAIT ? LockWaitBlock : LockWaitSkip,
+							  LockTupleNoKeyExclusive, policy,
 							  last && !IsolationUsesXactSnapshot()
 							  ? TUPLE_LOCK_FLAG_FIND_LAST_VERSION : 0,
 							  &failure);
 	(void) found_or_empty(table, result == TM_Ok);
+	return result;
+}
+
+/* The same, waiting for somebody else; the time of the wait is counted. */
+static TM_Result
+wait_and_lock(OpenTable *table, const ItemPointerData *tid, bool last)
+{
+	volatile TM_Result result;
+	int64		began = statistics_wait_begins();
+
+	PG_TRY();
+	{
+		result = try_lock(table, tid, LockWaitBlock, last);
+	}
+	PG_FINALLY();
+	{
+		statistics_wait_ended(began);
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* Lock a version of a row, or the last one; see below. */
+static RowLock
+lock_version(OpenTable *table, ItemPointer tid, RowWait wait, bool last)
+{
+	ItemPointerData wanted = *tid;
+	TM_Result	result = try_lock(table, &wanted, LockWaitSkip, last);
+
+	if (result == TM_WouldBlock && wait == ROW_WAIT)
+		result = wait_and_lock(table, &wanted, last);
 	switch (result)
 	{
 		case TM_Ok:
