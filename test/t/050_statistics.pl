@@ -15,6 +15,7 @@ my $preload = <<'CONF';
 shared_preload_libraries = 'inventory_reservation'
 inventory_reservation.worker_enabled = off
 autovacuum = off
+restart_after_crash = on
 CONF
 my $node = inventory_node('shop', conf => $preload);
 my $stat_file = $node->data_dir . '/pg_stat/inventory_reservation.stat';
@@ -124,7 +125,6 @@ moves(q{BEGIN; SELECT inv_reserve('A'); SAVEPOINT s; SELECT inv_reserve('A'); RO
 #
 my $dead = hold("'C', 1, ttl => '1 millisecond'");
 my $missing = '00000000-0000-0000-0000-000000000000';
-my $live = hold("'A', 990 - 12 - 7, ttl => '20 hours'");
 sleep 0.01;
 my %rejected = (
 	insufficient_stock => "SELECT inv_reserve('short', 4)",
@@ -332,10 +332,9 @@ $node->safe_psql('postgres', 'CREATE TABLE public.acknowledged (hold uuid)');
 	arguments => [ '--transactions', 100 ],
 	scripts => {
 		q{SELECT reservation_id AS hold FROM inv_reserve('C', ttl => '1 hour') \gset
-		  INSERT INTO public.acknowledged VALUES (:'hold');} => 1,
+		  INSERT INTO public.acknowledged VALUES (':hold');} => 1,
 		q{SELECT inv_cancel(reservation_id) FROM inv_reserve('D', ttl => '1 hour');} => 1,
 		q{SELECT inv_try_reserve('short', 100);} => 1 });
-my %done = $stdout =~ /SQL script (\d+):.*?(\d+) transactions/sg;
 is($status, 0, 'sixteen clients');
 $moved = moved($before, statistics($node));
 my $acknowledged = $node->safe_psql('postgres', 'SELECT count(*) FROM public.acknowledged');
@@ -385,7 +384,8 @@ foreach my $role (sort keys %may)
 #
 # Restarts
 #
-$node->safe_psql('postgres', "SELECT inv_reserve('A') FROM generate_series(1, 7)");
+add_stock($node, 'plenty' => 1000);
+$node->safe_psql('postgres', "SELECT inv_reserve('plenty') FROM generate_series(1, 7)");
 my %kept = map { $_ => statistics($node, $_) } qw(postgres other);
 is($kept{postgres}->{reserves}, 7, 'seven holds');
 ok(!-e $stat_file, 'no file while the server runs');
@@ -395,7 +395,7 @@ $node->start;
 is_deeply(statistics($node, $_), $kept{$_}, "$_: a clean restart keeps everything")
   foreach sort keys %kept;
 ok(!-e $stat_file, 'the file is gone');
-moves("SELECT inv_reserve('A')", { reserves => 1 }, 'counting goes on');
+moves("SELECT inv_reserve('plenty')", { reserves => 1 }, 'counting goes on');
 
 $node->stop('immediate');
 ok(!-e $stat_file, 'an immediate stop writes nothing');
@@ -403,14 +403,16 @@ $node->start;
 is_deeply(moved({}, statistics($node)), {}, 'and all begins at zero');
 
 # A session that crashes takes shared memory with it.
-$node->safe_psql('postgres', "SELECT inv_reserve('A') FROM generate_series(1, 7)");
+$node->safe_psql('postgres', "SELECT inv_reserve('plenty') FROM generate_series(1, 7)");
 my $victim = $node->background_psql('postgres', on_error_stop => 0);
 my $pid = $victim->query('SELECT pg_backend_pid()');
+my $offset = -s $node->logfile;
 kill 'KILL', $pid;
-eval { $victim->quit };
+$victim->{run}->kill_kill;
+$node->wait_for_log(qr/all server processes terminated/, $offset);
 $node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
 is(statistics($node)->{reserves}, 0, 'so does a crash');
-$node->safe_psql('postgres', "SELECT inv_reserve('A') FROM generate_series(1, 3)");
+$node->safe_psql('postgres', "SELECT inv_reserve('plenty') FROM generate_series(1, 3)");
 $node->stop('fast');
 my $content = slurp_file($stat_file);
 $node->start;
@@ -429,7 +431,7 @@ foreach my $how (sort keys %damaged)
 	$node->stop('fast');
 	unlink $stat_file or die;
 	append_to_file($stat_file, $damaged{$how});
-	my $offset = -s $node->logfile;
+	$offset = -s $node->logfile;
 	$node->start;
 	is_deeply(moved({}, statistics($node)), {}, "a file $how is ignored");
 	like(slurp_file($node->logfile, $offset),
@@ -443,9 +445,6 @@ $node->start;
 is(statistics($node)->{reserves}, 3, 'that file as it was is taken');
 books_are_right($node);
 
-#
-# A standby has counters of its own
-#
 $node->stop;
 
 #
