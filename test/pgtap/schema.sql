@@ -303,7 +303,7 @@ SELECT is_empty($$SELECT relname FROM pg_class
 --
 -- Views
 --
-SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines']);
+SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines', 'inv_stat']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_active_holds')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('customer', 'text'),
@@ -316,6 +316,47 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_active
     ('expires_at', 'timestamp with time zone'),
     ('time_left', 'interval')$$,
     'columns of inv_active_holds');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_stat')$$, $$VALUES
+    ('counting', 'boolean'),
+    ('reserves', 'bigint'),
+    ('replays', 'bigint'),
+    ('confirms', 'bigint'),
+    ('cancels', 'bigint'),
+    ('releases', 'bigint'),
+    ('extensions', 'bigint'),
+    ('rejected_insufficient_stock', 'bigint'),
+    ('rejected_expired', 'bigint'),
+    ('rejected_not_found', 'bigint'),
+    ('rejected_unknown_sku', 'bigint'),
+    ('rejected_key_reused', 'bigint'),
+    ('rejected_listing_closed', 'bigint'),
+    ('rejected_purchase_limit', 'bigint'),
+    ('rejected_not_allowed', 'bigint'),
+    ('rejected_unknown_location', 'bigint'),
+    ('rejected_order_not_found', 'bigint'),
+    ('rejected_below_held', 'bigint'),
+    ('expired_by_sweep', 'bigint'),
+    ('expired_by_reclaim', 'bigint'),
+    ('lock_waits', 'bigint'),
+    ('lock_wait_time', 'double precision'),
+    ('stripe_passes', 'bigint'),
+    ('stripe_gathers', 'bigint'),
+    ('worker_runs', 'bigint'),
+    ('worker_failures', 'bigint'),
+    ('worker_rows', 'bigint'),
+    ('worker_last_run', 'timestamp with time zone'),
+    ('worker_last_duration', 'double precision'),
+    ('worker_last_rows', 'bigint'),
+    ('worker_last_error', 'text'),
+    ('worker_last_error_at', 'timestamp with time zone'),
+    ('reconciliations', 'bigint'),
+    ('drifts_found', 'bigint'),
+    ('drifts_repaired', 'bigint'),
+    ('reconcile_activity', 'text'),
+    ('reconcile_done', 'bigint'),
+    ('oldest_dead_hold_age', 'interval'),
+    ('stats_reset', 'timestamp with time zone')$$,
+    'columns of inv_stat');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_availability')$$, $$VALUES
     ('sku', 'text'),
     ('name', 'text'),
@@ -509,6 +550,10 @@ INSERT INTO promised VALUES
      'inv_stock_level', 'v', 'u', false, 'c'),
     ('inv_set_stripes', 'sku text, stripes integer, location text DEFAULT NULL',
      'integer', 'v', 'u', false, 'c'),
+    ('inv_stat_counters', '',
+     'TABLE(counting boolean, reserves bigint, replays bigint, confirms bigint, cancels bigint, releases bigint, extensions bigint, rejected_insufficient_stock bigint, rejected_expired bigint, rejected_not_found bigint, rejected_unknown_sku bigint, rejected_key_reused bigint, rejected_listing_closed bigint, rejected_purchase_limit bigint, rejected_not_allowed bigint, rejected_unknown_location bigint, rejected_order_not_found bigint, rejected_below_held bigint, expired_by_sweep bigint, expired_by_reclaim bigint, lock_waits bigint, lock_wait_time double precision, stripe_passes bigint, stripe_gathers bigint, worker_runs bigint, worker_failures bigint, worker_rows bigint, worker_last_run timestamp with time zone, worker_last_duration double precision, worker_last_rows bigint, worker_last_error text, worker_last_error_at timestamp with time zone, reconciliations bigint, drifts_found bigint, drifts_repaired bigint, reconcile_activity text, reconcile_done bigint, stats_reset timestamp with time zone)', 's', 's', false, 'c'),
+    ('inv_stat_reset', '',
+     'void', 'v', 'u', false, 'c'),
     ('inv_try_reserve', 'sku text, quantity bigint DEFAULT 1, key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
      'inv_hold', 'v', 'u', false, 'c'),
     ('inv_try_reserve_cart', 'skus text[], quantities bigint[], key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
@@ -549,7 +594,7 @@ SELECT is_empty($$SELECT proname FROM pg_proc JOIN pg_language ON pg_language.oi
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND prokind = 'p'$$,
               $$VALUES ('inv_maintain'::name)$$, 'the one procedure');
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND proretset$$,
-              $$VALUES ('inv_check'::name), ('inv_load_stock'), ('inv_reserve_batch')$$, 'those that return several rows');
+              $$VALUES ('inv_check'::name), ('inv_load_stock'), ('inv_reserve_batch'), ('inv_stat_counters')$$, 'those that return several rows');
 
 --
 -- Privileges: nothing for PUBLIC

@@ -87,7 +87,8 @@ my $no_dependents =
   . "$outside SEQUENCE inv_item_item_id_seq; $outside SEQUENCE inv_location_location_id_seq;"
   . "$outside SEQUENCE inv_ledger_entry_id_seq;"
   . "$outside VIEW inv_availability; $outside VIEW inv_active_holds; $outside VIEW inv_reservation_lines;"
-  . 'DROP VIEW inv_availability, inv_active_holds, inv_reservation_lines;';
+  . "$outside VIEW inv_stat;"
+  . 'DROP VIEW inv_availability, inv_active_holds, inv_reservation_lines, inv_stat;';
 
 sub without
 {
