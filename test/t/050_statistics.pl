@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use FindBin;
 use InventoryTest;
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
@@ -57,6 +58,21 @@ sub moves
 	return is_deeply(moved($before, statistics($node)), $expected, $name);
 }
 
+# The checksum at the end of the file.
+sub crc32c
+{
+	my ($bytes) = @_;
+	my @table = map {
+		my $crc = $_;
+		$crc = $crc & 1 ? 0x82F63B78 ^ $crc >> 1 : $crc >> 1 for 1 .. 8;
+		$crc
+	} 0 .. 255;
+	my $crc = 0xFFFFFFFF;
+
+	$crc = $table[ ($crc ^ $_) & 0xFF ] ^ $crc >> 8 foreach unpack 'C*', $bytes;
+	return $crc ^ 0xFFFFFFFF;
+}
+
 # An id from SQL.
 sub id_of { return $node->safe_psql('postgres', $_[0]) }
 
@@ -65,6 +81,8 @@ sub hold
 	my ($arguments) = @_;
 	return id_of("SELECT reservation_id FROM inv_reserve($arguments)");
 }
+
+my $absent;
 
 #
 # What calls do
@@ -138,6 +156,11 @@ my %rejected = (
 	order_not_found => "SELECT inv_order_status('$missing')",
 	below_held => "SELECT inv_set_stock('A', 1)");
 moves($rejected{$_}, { "rejected_$_" => 1 }, "rejected: $_") foreach sort keys %rejected;
+
+# What no test provokes is raised in the same way.
+my @uncounted = grep { slurp_file($_) =~ /errcode\(ERRCODE_INV_/ }
+  glob "$FindBin::Bin/../../src/*/*.c";
+is("@uncounted", '', 'every error of class IV is raised with rejection()');
 
 moves("SELECT inv_reserve_cart('{short,A}', '{4,1}')",
 	{ rejected_insufficient_stock => 1 }, 'a cart that is short');
@@ -443,6 +466,29 @@ unlink $stat_file or die;
 append_to_file($stat_file, $content);
 $node->start;
 is(statistics($node)->{reserves}, 3, 'that file as it was is taken');
+
+#
+# More databases than there is room for, said by a file as we would write it
+#
+my ($most, $header_size, $checksum_size) = (256, 16, 4);
+my $count = unpack 'L', substr $content, 12, 4;
+my $entry_size = (length($content) - $header_size - $checksum_size) / $count;
+my $entry = substr $content, $header_size + 4, $entry_size - 4;
+my $full = substr($content, 0, 12) . pack('L', $most)
+  . join '', map { pack('L', 1_000_000_000 + $_) . $entry } 1 .. $most;
+$full .= pack 'L', crc32c($full);
+$node->stop('fast');
+unlink $stat_file or die;
+append_to_file($stat_file, $full);
+$offset = -s $node->logfile;
+$node->start;
+$absent = statistics($node);
+ok(!$absent->{counting}, 'a database without room is not counted for');
+is(sqlstate_of($node, "SELECT inv_reserve('plenty')"), '00000', 'and served all the same')
+  for 1 .. 3;
+is(statistics($node)->{reserves}, undef, 'its counters are null');
+is(scalar(() = slurp_file($node->logfile, $offset) =~ /LOG:  inv_stat has no room/g),
+	1, 'the log says so once');
 books_are_right($node);
 
 $node->stop;
@@ -456,7 +502,7 @@ is(sqlstate_of($plain, "SELECT inv_reserve('A', 2, ttl => '1 millisecond')"), '0
 is(sqlstate_of($plain, "SELECT inv_reserve('A', 20)"), 'IV001', 'without preload: a rejection');
 is(sqlstate_of($plain, "SELECT inv_stat_reset()"), '00000', 'without preload: reset');
 sleep 0.01;
-my $absent = statistics($plain);
+$absent = statistics($plain);
 ok(!$absent->{counting}, 'without preload: it says that it does not count');
 isnt(delete $absent->{oldest_dead_hold_age}, undef, 'without preload: it knows the oldest dead hold');
 delete $absent->{counting};
