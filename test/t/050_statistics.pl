@@ -18,7 +18,7 @@ inventory_reservation.worker_enabled = off
 autovacuum = off
 restart_after_crash = on
 CONF
-my $node = inventory_node('shop', conf => $preload);
+my $node = inventory_node('shop', conf => $preload, init => { allows_streaming => 1 });
 my $stat_file = $node->data_dir . '/pg_stat/inventory_reservation.stat';
 
 # inv_stat as a hash.
@@ -261,6 +261,16 @@ value_is($node, q{SELECT oldest_dead_hold_age BETWEEN '0.1 s' AND '1 min' FROM i
 $node->safe_psql('postgres', 'SELECT inv_expire()');
 value_is($node, 'SELECT oldest_dead_hold_age FROM inv_stat', '', 'they are swept');
 
+# By index, with and without statistics of the planner's.
+$node->safe_psql('postgres', "SELECT inv_reserve('B', 0 * g + 1, ttl => '1 hour') FROM generate_series(1, 300) AS g");
+foreach my $how ('', 'ANALYZE inv_reservation')
+{
+	$node->safe_psql('postgres', $how);
+	my $plan = $node->safe_psql('postgres', 'EXPLAIN (COSTS off) SELECT * FROM inv_stat');
+	like($plan, qr/Index (?:Only )?Scan using inv_reservation_expiry/, "the age is read by index $how");
+	unlike($plan, qr/Seq Scan|Sort/, '... and by nothing else');
+}
+
 #
 # Waits
 #
@@ -387,6 +397,23 @@ is_deeply(moved({}, statistics($node)), {}, 'reset');
 isnt(statistics($node)->{stats_reset}, $before->{stats_reset}, 'at a known time');
 is(statistics($node, 'other')->{reserves}, 1, 'of one database only');
 value_is($node, 'BEGIN READ ONLY; SELECT inv_stat_reset(); COMMIT', '', 'reset in a read-only transaction');
+
+#
+# A standby counts for itself, and keeps it as a primary does
+#
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+is_deeply(moved({}, statistics($standby)), {}, 'a standby begins at zero');
+is(sqlstate_of($standby, "SELECT inv_available('no such thing')"), 'IV004', 'it is asked');
+is_deeply(moved({}, statistics($standby)), { rejected_unknown_sku => 1 }, 'it counts');
+$standby->restart;
+is_deeply(moved({}, statistics($standby)), { rejected_unknown_sku => 1 }, 'and keeps it over a restart');
+$standby->safe_psql('postgres', 'SELECT inv_stat_reset()');
+is_deeply(moved({}, statistics($standby)), {}, 'and is reset');
+is_deeply(moved({}, statistics($node)), {}, 'none of it is counted by the primary');
+$standby->stop;
 
 #
 # Who may look
