@@ -58,7 +58,7 @@ sub moves
 	return is_deeply(moved($before, statistics($node)), $expected, $name);
 }
 
-# The checksum at the end of the file.
+# CRC-32C of some bytes, as a number.
 sub crc32c
 {
 	my ($bytes) = @_;
@@ -468,13 +468,27 @@ my $content = slurp_file($stat_file);
 $node->start;
 is(statistics($node)->{reserves}, 3, 'a clean stop after a crash keeps what came after it');
 
+# The content of a file with another number at a place, and the checksum right.
+sub forged
+{
+	my ($file, $place, $number) = @_;
+
+	substr($file, $place, 4) = pack 'L', $number;
+	substr($file, -4) = pack 'L', crc32c(substr $file, 0, -4);
+	return $file;
+}
+
 # A file that is not what we wrote.
 my %damaged = (
 	'empty' => '',
 	'torn' => substr($content, 0, length($content) - 100),
 	'too long' => $content . "\0",
 	'foreign' => 'x' x length $content,
-	'of another version' => substr($content, 0, 4) . pack('L', 99) . substr($content, 8),
+	'with other magic' => forged($content, 0, 99),
+	'of another version' => forged($content, 4, 99),
+	'of other entries' => forged($content, 8, 99),
+	'of fewer entries' => forged($content, 12, 0),
+	'of too many entries' => forged($content, 12, 257),
 	'with a flipped bit' => substr($content, 0, 100) . chr(1 ^ ord substr $content, 100, 1) . substr($content, 101));
 foreach my $how (sort keys %damaged)
 {
