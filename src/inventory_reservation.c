@@ -6,6 +6,7 @@
  * above:
  *
  *		functions/	what SQL calls: reads arguments, builds results
+ *		worker/		background processes: when upkeep is done, and where
  *		rules/		reserve, confirm, cancel, release, extend, expire, orders
  *		records/	stock, reservations, keys, orders, items, the ledger
  *		table/		rows of tables: find, lock, insert, update; the SPI door
@@ -23,10 +24,12 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 
 #include "catalog/catalog.h"
 #include "settings.h"
 #include "statistics/statistics.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -38,4 +41,6 @@ _PG_init(void)
 	settings_define();
 	catalog_init();
 	statistics_init();
+	if (process_shared_preload_libraries_in_progress)
+		worker_init();
 }

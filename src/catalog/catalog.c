@@ -44,6 +44,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "catalog/catalog.h"
 
@@ -220,6 +221,31 @@ catalog_schema(void)
 {
 	ensure_valid();
 	return places.schema;
+}
+
+/*
+ * Who owns the extension's tables, and where they are; false if the extension
+ * is not in this database.  Locks nothing and remembers nothing, so what it
+ * says may have changed when it returns.  Raises 55000 if the extension is
+ * there without its tables.
+ */
+bool
+catalog_find_owner(Oid *owner, Oid *schema)
+{
+	const char *table = known_tables[TABLE_STOCK].name;
+	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+	HeapTuple	tuple;
+
+	if (!OidIsValid(extension))
+		return false;
+	*schema = find_extension_schema(extension);
+	tuple = SearchSysCache1(RELOID,
+							ObjectIdGetDatum(get_relname_relid(table, *schema)));
+	if (!HeapTupleIsValid(tuple))
+		report_missing(table);
+	*owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return true;
 }
 
 /*

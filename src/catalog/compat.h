@@ -16,6 +16,7 @@
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
+#include "pgstat.h"
 #include "utils/jsonb.h"
 
 /* 18 spells it as a prefix */
@@ -143,6 +144,24 @@ compat_push_jsonb(CompatJsonbState *state, JsonbIteratorToken token,
 	return state->result;
 #else
 	return pushJsonbValue(state, token, value);
+#endif
+}
+
+/* 17: a limit for whole transactions. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_TRANSACTION_TIMEOUT "transaction_timeout"
+#else
+#define COMPAT_TRANSACTION_TIMEOUT NULL
+#endif
+
+/* The rows that were ever inserted into a database.  16: another name. */
+static inline int64
+compat_rows_inserted(PgStat_StatDBEntry *counters)
+{
+#if PG_VERSION_NUM >= 160000
+	return counters->tuples_inserted;
+#else
+	return counters->n_tuples_inserted;
 #endif
 }
 

@@ -1,0 +1,61 @@
+/*
+ * databases.h
+ *		What the launcher knows of each database, and when it is due.
+ */
+#ifndef INVENTORY_DATABASES_H
+#define INVENTORY_DATABASES_H
+
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "worker/shared.h"
+
+#define NEVER PG_INT64_MAX
+
+typedef enum Knowledge
+{
+	DATABASE_UNKNOWN,			/* nobody has looked */
+	DATABASE_LACKS,				/* the extension */
+	DATABASE_HAS
+} Knowledge;
+
+/* Something that failed is given a rest, longer each time. */
+typedef struct Rest
+{
+	int			failures;		/* one after another */
+	int64		until;
+} Rest;
+
+/* Moments are milliseconds by clock_now(). */
+typedef struct Database
+{
+	Oid			oid;			/* hash key */
+	NameData	name;
+	bool		listed;			/* and takes connections, when last read */
+	bool		running;		/* has a worker */
+	Knowledge	knowledge;
+	bool		announced;		/* an extension was made since it was due */
+	bool		has_more;		/* the worker did not get done */
+	int64		started;		/* of the last worker, or look at counters */
+	int64		ended;
+	int64		inserted;		/* rows ever, before the last worker looked */
+	int			batch;			/* rows that a batch may have */
+	Rest		whole;			/* workers vanish */
+	Rest		steps[sizeof(uint32) * CHAR_BIT];
+} Database;
+
+extern int64 clock_now(void);
+
+extern void databases_init(void);
+extern void databases_read(void);
+extern void databases_announced(const Oid *oids, int count);
+extern Database *databases_next(int64 now, int64 *due);
+extern bool database_is_worth_a_look(Database *database, int64 now);
+extern bool database_takes_workers(Oid oid);
+extern uint32 database_resting_steps(const Database *database, int64 now);
+extern void database_put_off(Database *database, int64 now);
+extern void database_started(Database *database, int64 now);
+extern void database_ended(Oid oid, const WorkerReport *report, int64 now);
+
+#endif							/* INVENTORY_DATABASES_H */

@@ -1,0 +1,49 @@
+/*
+ * shared.h
+ *		What backends, the launcher and its workers tell each other.
+ */
+#ifndef INVENTORY_SHARED_H
+#define INVENTORY_SHARED_H
+
+#include "postgres.h"
+
+/* How many databases can be announced before the launcher has read them. */
+#define MAX_ANNOUNCED 64
+
+/* What the launcher wants of a worker; it travels in bgw_extra. */
+typedef struct WorkerOrder
+{
+	Oid			database;
+	int			slot;			/* where to report, */
+	uint32		serial;			/* and as what */
+	uint32		skip;			/* steps to leave out, a bit each */
+	int			batch;			/* rows that a batch may have */
+} WorkerOrder;
+
+typedef enum WorkerOutcome
+{
+	WORKER_VANISHED,			/* nothing was reported */
+	WORKER_FOUND_NONE,			/* the extension is not in the database */
+	WORKER_DONE,
+	WORKER_HAS_MORE				/* its time was over */
+} WorkerOutcome;
+
+typedef struct WorkerReport
+{
+	WorkerOutcome outcome;
+	uint32		succeeded;		/* steps without an error, a bit each */
+	uint32		failed;			/* steps with one */
+	bool		too_slow;		/* a batch took too long, and was undone */
+} WorkerReport;
+
+extern void shared_init(void);
+
+extern void shared_announce(Oid database);
+extern int	shared_take_announced(Oid *databases);
+
+extern void shared_launcher_begins(void);
+extern uint32 shared_open_slot(int slot);
+extern void shared_report(const WorkerOrder *order, const WorkerReport *report);
+extern WorkerReport shared_read_report(int slot, uint32 serial);
+
+#endif							/* INVENTORY_SHARED_H */
