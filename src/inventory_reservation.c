@@ -24,7 +24,6 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "miscadmin.h"
 
 #include "catalog/catalog.h"
 #include "settings.h"
@@ -41,6 +40,5 @@ _PG_init(void)
 	settings_define();
 	catalog_init();
 	statistics_init();
-	if (process_shared_preload_libraries_in_progress)
-		worker_init();
+	worker_init();
 }

@@ -30,6 +30,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "nodes/pg_list.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
 #include "storage/lmgr.h"
@@ -41,6 +42,7 @@
 #include "catalog/compat.h"
 #include "rules/upkeep.h"
 #include "settings.h"
+#include "statistics/statistics.h"
 #include "worker/databases.h"
 #include "worker/worker.h"
 
@@ -55,6 +57,7 @@
 #define SMALLEST_BATCH 10
 
 static HTAB *databases = NULL;
+static int64 counters_kept_until = 0;
 static bool databases_known = false;	/* they have been read once */
 
 /* Milliseconds since some moment. */
@@ -129,6 +132,25 @@ forget_unlisted(void)
 }
 
 /*
+ * Have the counters of databases that are gone given up; once in a naptime
+ * will do.
+ */
+static void
+forget_counters(List *all, int64 now)
+{
+	Oid		   *oids = palloc((list_length(all) + 1) * sizeof(Oid));
+	int			count = 0;
+	ListCell   *cell;
+
+	if (now < counters_kept_until)
+		return;
+	counters_kept_until = now + naptime();
+	foreach(cell, all)
+		oids[count++] = lfirst_oid(cell);
+	statistics_forget_missing(oids, count);
+}
+
+/*
  * Read which databases there are, in a transaction of the caller's.  While
  * somebody rewrites pg_database, what is known has to do: the launcher waits
  * for nobody.
@@ -141,6 +163,7 @@ databases_read(void)
 	HeapTuple	tuple;
 	HASH_SEQ_STATUS known;
 	Database   *database;
+	List	   *all = NIL;
 	int64		now = clock_now();
 
 	if (!ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock))
@@ -156,6 +179,7 @@ databases_read(void)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
+		all = lappend_oid(all, form->oid);
 		if (takes_connections(form))
 			list_database(form, now);
 	}
@@ -163,6 +187,7 @@ databases_read(void)
 	table_close(relation, AccessShareLock);
 
 	forget_unlisted();
+	forget_counters(all, now);
 	databases_known = true;
 }
 

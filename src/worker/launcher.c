@@ -58,15 +58,15 @@ static bool exhausted = false;	/* no slots of PostgreSQL's were left */
 static int64 try_again_at = 0;	/* when they were not */
 
 /*
- * Ask for the launcher.  Called once, from _PG_init, while preloading.  A
- * server that is being upgraded (pg_upgrade) must be left alone.
+ * Ask for the launcher; called once, from _PG_init.  Does nothing unless the
+ * server is preloading, and leaves one alone that is being upgraded.
  */
 void
 worker_init(void)
 {
 	BackgroundWorker worker = {0};
 
-	if (IsBinaryUpgrade)
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	shared_init();
 	announce_init();

@@ -50,6 +50,7 @@
 #include "catalog/compat.h"
 #include "rules/upkeep.h"
 #include "settings.h"
+#include "statistics/statistics.h"
 #include "worker/databases.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
@@ -202,7 +203,7 @@ log_failure(ErrorData *error, bool busy)
 
 /* After an error in a batch: undo it, and log it unless it means nothing. */
 static BatchResult
-recover(Work *work)
+recover(Work *work, const UpkeepStep *step)
 {
 	ErrorData  *error;
 	bool		cancelled;
@@ -220,12 +221,13 @@ recover(Work *work)
 
 	if (!extension_is_there())
 		return BATCH_EXTENSION_GONE;
+	MemoryContextSwitchTo(work->context);
 
 	cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	busy = cancelled || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 	log_failure(error, busy);
 	work->report.too_slow |= cancelled;
-	work->error = error->message;
+	work->error = psprintf("%s: %s", step->activity, error->message);
 	return BATCH_FAILED;
 }
 
@@ -273,7 +275,7 @@ run_batch(Work *work, const UpkeepStep *step)
 	PG_CATCH();
 	{
 		error_context_stack = callback.previous;
-		result = recover(work);
+		result = recover(work, step);
 	}
 	PG_END_TRY();
 
@@ -363,6 +365,8 @@ static void
 report(Work *work)
 {
 	shared_report(&work->order, &work->report);
+	if (work->report.outcome != WORKER_FOUND_NONE)
+		statistics_worker_ended(work->began, work->rows, work->error);
 	if (work->report.outcome == WORKER_FOUND_NONE)
 		ereport(DEBUG1,
 				(errmsg_internal("%s: nothing to do",
