@@ -200,7 +200,8 @@ CREATE TABLE inv_ledger_epoch (
 	epoch integer NOT NULL,
 	system_identifier bigint NOT NULL,
 	timeline integer NOT NULL,
-	began_at timestamptz NOT NULL
+	began_at timestamptz NOT NULL,
+	xid xid8 NOT NULL
 );
 
 CREATE TABLE inv_opening_balance (
@@ -346,6 +347,7 @@ COMMENT ON COLUMN inv_ledger_epoch.epoch IS 'Number, from 1. Several rows may sa
 COMMENT ON COLUMN inv_ledger_epoch.system_identifier IS 'The server''s, as in pg_control_system().';
 COMMENT ON COLUMN inv_ledger_epoch.timeline IS 'The server''s timeline.';
 COMMENT ON COLUMN inv_ledger_epoch.began_at IS 'When the entry was made.';
+COMMENT ON COLUMN inv_ledger_epoch.xid IS 'The transaction that made it: what the server wrote in earlier epochs, older ones did.';
 
 COMMENT ON TABLE inv_opening_balance IS 'What the ledger entries that were purged add up to: with the entries that are left it gives the stock.';
 COMMENT ON COLUMN inv_opening_balance.item_id IS 'The item.';
@@ -501,6 +503,27 @@ CREATE TYPE inv_order_state AS (
 	lines jsonb
 );
 COMMENT ON TYPE inv_order_state IS 'An order as of now. lines: [{"line", "sku", "location", "quantity", "returned", "unit_price"}].';
+
+CREATE TYPE inv_event AS (
+	cursor text,
+	entry_id bigint,
+	at timestamptz,
+	operation text,
+	item_id bigint,
+	sku text,
+	location text,
+	stripe integer,
+	delta_on_hand bigint,
+	delta_reserved bigint,
+	on_hand_after bigint,
+	reserved_after bigint,
+	reservation_id uuid,
+	order_id uuid,
+	login_role text,
+	caller_role text,
+	reason text
+);
+COMMENT ON TYPE inv_event IS 'An entry of the ledger with its place in the feed, the cursor. sku and location are as of now; of the events of one stock row, that with the greatest entry_id says how it is.';
 
 /* ------------------------------------------------------------------------
  * The buyer's calls
@@ -776,6 +799,19 @@ RETURNS boolean
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_unschedule';
 COMMENT ON FUNCTION inv_unschedule IS 'Removes the pg_cron job; false when there was none.';
+
+CREATE FUNCTION inv_events(
+	after text DEFAULT NULL, max_count integer DEFAULT 1000)
+RETURNS SETOF inv_event
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'inv_events';
+COMMENT ON FUNCTION inv_events IS 'The ledger as a feed: up to max_count events after a cursor (NULL: from the oldest on), in an order into which nothing is ever inserted behind what was read. Events wait for every writing transaction that is older than theirs.';
+
+CREATE FUNCTION inv_newest_event()
+RETURNS text
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'inv_newest_event';
+COMMENT ON FUNCTION inv_newest_event IS 'Cursor of the newest event that inv_events() would return, for consumers that begin with the present; NULL when there has been none.';
 
 CREATE FUNCTION inv_grant(role name, profile text)
 RETURNS void

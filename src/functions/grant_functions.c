@@ -84,6 +84,8 @@ static const Grantable routines[] = {
 	{"inv_route_sku", READS},
 	{"inv_route_id", READS},
 	{"inv_check", OPERATOR | AUDITOR},
+	{"inv_events", OPERATOR | AUDITOR},
+	{"inv_newest_event", OPERATOR | AUDITOR},
 	{"inv_stat_counters", OPERATOR | AUDITOR},
 
 	{"inv_cancel_order", OPERATOR},

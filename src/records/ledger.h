@@ -20,6 +20,20 @@ typedef struct Posting
 	const char *reason;			/* NULL: none */
 } Posting;
 
+/*
+ * A place in the ledger, in its order: that of an entry, or one between two.
+ * ledger_place.c
+ */
+typedef struct LedgerPlace
+{
+	int32		epoch;
+	uint64		xid;
+	int64		entry_id;
+} LedgerPlace;
+
+/* Before all entries. */
+extern const LedgerPlace ledger_beginning;
+
 extern void ledger_append(Call *call, const Posting *posting,
 						  int64 item_id, int32 location_id, int32 stripe,
 						  int64 delta_on_hand, int64 delta_reserved,
@@ -28,5 +42,16 @@ extern void ledger_append(Call *call, const Posting *posting,
 /* ledger_epoch.c */
 extern int32 ledger_epoch(Call *call);
 extern void ledger_own_epochs(Call *call, int32 *first, int32 *last);
+extern void ledger_end(Call *call, LedgerPlace *end);
+
+/* ledger_place.c */
+extern int	ledger_place_compare(const LedgerPlace *left,
+								 const LedgerPlace *right);
+extern bool ledger_place_parse(const char *text, LedgerPlace *place);
+extern char *ledger_place_text(const LedgerPlace *place);
+extern bool ledger_progress(Call *call, const char *task, LedgerPlace *place,
+							Datum *detail);
+extern void ledger_set_progress(Call *call, const char *task,
+								const LedgerPlace *place, Datum detail);
 
 #endif							/* INVENTORY_LEDGER_H */

@@ -15,12 +15,23 @@
  * to the same number, and a second row that says the same does no harm.  If
  * one of them rolls back, the entries of the others still have theirs.
  *
+ * A number must not be given out twice, or what somebody has read in one epoch
+ * would be taken for the other.  Of two standbys that were promoted one after
+ * the other, the second need not have seen that the first began an epoch.  The
+ * number therefore grows by as much as the timeline does.
+ *
+ * Some servers are copies of one another (images with a data directory in
+ * them) and have one system identifier; and one that was set back in time may
+ * get a dump of its own future.  What gives such entries away is that their
+ * transaction ids have not been given out here yet.
+ *
  * A session remembers the epoch only when it finds it in a later transaction
  * than the one in which it wrote the row, which might be rolled back, be it to
  * a savepoint.
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
@@ -30,10 +41,15 @@
 #include "records/ledger.h"
 #include "table/sql.h"
 
+/* $1 and $2 this server; should two claim one number, the other comes first */
 static SqlStatement find_last_epoch = {
-	.text = "SELECT epoch, system_identifier = $1 AND timeline = $2"
-	" FROM inv_ledger_epoch"
-	" ORDER BY epoch DESC LIMIT 1",
+	.text = "SELECT last.epoch, last.system_identifier = $1, last.timeline,"
+	" (SELECT entry.xid FROM inv_ledger AS entry"
+	"   WHERE entry.epoch = last.epoch"
+	"   ORDER BY entry.epoch DESC, entry.xid DESC LIMIT 1)"
+	" FROM inv_ledger_epoch AS last"
+	" ORDER BY last.epoch DESC,"
+	"  (last.system_identifier = $1 AND last.timeline = $2) LIMIT 1",
 	.expected = SPI_OK_SELECT,
 	.nargs = 2,
 	.argument_types = {INT8OID, INT4OID}
@@ -41,11 +57,11 @@ static SqlStatement find_last_epoch = {
 
 static SqlStatement begin_epoch = {
 	.text = "INSERT INTO inv_ledger_epoch"
-	" (system_identifier, timeline, epoch, began_at)"
-	" VALUES ($1, $2, $3, $4)",
+	" (system_identifier, timeline, epoch, xid, began_at)"
+	" VALUES ($1, $2, $3, $4, $5)",
 	.expected = SPI_OK_INSERT,
-	.nargs = 4,
-	.argument_types = {INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID}
+	.nargs = 5,
+	.argument_types = {INT8OID, INT4OID, INT4OID, XID8OID, TIMESTAMPTZOID}
 };
 
 /* What the session remembers. */
@@ -57,30 +73,70 @@ static struct
 	FullTransactionId began_in; /* the transaction that wrote the row */
 }			known;
 
+/* Has the transaction of an entry that is there been given out here? */
+static bool
+is_ours(uint64 xid)
+{
+	return xid < U64FromFullTransactionId(ReadNextFullTransactionId());
+}
+
+/*
+ * The number of the epoch that a server on a timeline writes in.  *begun tells
+ * whether it is the last one in the table.
+ */
+static int32
+epoch_of(Call *call, TimeLineID timeline, bool *begun)
+{
+	Datum		values[] = {Int64GetDatum((int64) GetSystemIdentifier()),
+	Int32GetDatum((int32) timeline)};
+	int32		last;
+	int32		last_timeline;
+	bool		same_system;
+	Datum		newest;
+	bool		isnull;
+
+	*begun = false;
+	if (sql_run(call, &find_last_epoch, values, NULL) == 0)
+		return (int32) timeline;
+	last = DatumGetInt32(sql_value(0, 1, &isnull));
+	same_system = DatumGetBool(sql_value(0, 2, &isnull));
+	last_timeline = DatumGetInt32(sql_value(0, 3, &isnull));
+	newest = sql_value(0, 4, &isnull);
+
+	if (!same_system)
+		return last + (int32) timeline;
+	if (last_timeline == (int32) timeline &&
+		(isnull || is_ours(DatumGetUInt64(newest))))
+	{
+		*begun = true;
+		return last;
+	}
+	return last + Max(1, (int32) timeline - last_timeline);
+}
+
 /* The number of this server's epoch, which is begun if need be. */
 static int32
 find_epoch(Call *call)
 {
-	Datum		values[4] = {Int64GetDatum((int64) GetSystemIdentifier()),
-	Int32GetDatum((int32) GetWALInsertionTimeLine())};
-	int32		epoch = 1;
-	bool		isnull;
-	bool		is_ours = false;
+	TimeLineID	timeline = GetWALInsertionTimeLine();
+	FullTransactionId transaction = GetTopFullTransactionId();
+	int32		epoch;
+	bool		begun;
 
 	sql_begin(call);
-	if (sql_run(call, &find_last_epoch, values, NULL) > 0)
+	epoch = epoch_of(call, timeline, &begun);
+	if (!begun)
 	{
-		epoch = DatumGetInt32(sql_value(0, 1, &isnull));
-		is_ours = DatumGetBool(sql_value(0, 2, &isnull));
-		if (!is_ours)
-			epoch++;
-	}
-	if (!is_ours)
-	{
-		values[2] = Int32GetDatum(epoch);
-		values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
+		Datum		values[] = {
+			Int64GetDatum((int64) GetSystemIdentifier()),
+			Int32GetDatum((int32) timeline),
+			Int32GetDatum(epoch),
+			UInt64GetDatum(U64FromFullTransactionId(transaction)),
+			TimestampTzGetDatum(GetCurrentTimestamp())
+		};
+
 		(void) sql_run(call, &begin_epoch, values, NULL);
-		known.began_in = GetTopFullTransactionId();
+		known.began_in = transaction;
 	}
 	sql_end(call);
 	return epoch;
@@ -104,6 +160,7 @@ ledger_epoch(Call *call)
 	epoch = find_epoch(call);
 	known.ledger = ledger;
 	known.epoch = epoch;
+	/* of what began in this transaction nothing is sure before it ends */
 	known.call = FullTransactionIdEquals(known.began_in,
 										 GetTopFullTransactionIdIfAny())
 		? call->serial : 0;
@@ -114,6 +171,8 @@ ledger_epoch(Call *call)
 static SqlStatement find_own_epochs = {
 	.text = "SELECT"
 	" coalesce(max(epoch) FILTER (WHERE system_identifier <> $1), 0) + 1,"
+	" max(epoch) FILTER (WHERE system_identifier = $1 AND xid"
+	"  < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())),"
 	" max(epoch) FROM inv_ledger_epoch",
 	.expected = SPI_OK_SELECT,
 	.nargs = 1,
@@ -121,32 +180,56 @@ static SqlStatement find_own_epochs = {
 };
 
 /*
- * The epochs in which transaction ids are this server's own: the last ones,
- * more than one after a promotion.  If nothing has been written here yet, the
- * one that is to come.
+ * The epochs in which a transaction of this server's may still write: from
+ * "first" to "last".  If nothing has been written here yet, the one that is to
+ * come.
  *
- * Entries of earlier epochs were all committed where they come from.  Of the
- * others, those are complete whose transaction is older than any that runs; one
- * that was prepared before a promotion may still do so.  With xmin for
+ * Entries of other servers were all committed where they come from.  Those of
+ * this server's own earlier epochs are, too, once every transaction is over
+ * that is older than the one which began the next: one that was prepared before
+ * a promotion may commit after it.  Of the others, those are complete whose
+ * transaction is older than any that runs.  With xmin for
  * pg_snapshot_xmin(pg_current_snapshot()), nothing can be written any more
  * among the entries with
  *
  *		ROW(epoch, xid) < ROW(last, xmin) AND (epoch < first OR xid < xmin)
  *
  * where the first condition serves only to keep an index scan from walking over
- * whatever is newer.
+ * whatever is newer.  That holds where transactions write to the ledger, and on
+ * its standbys; not where logical replication does, which applies them in the
+ * order in which they committed.
  */
 void
 ledger_own_epochs(Call *call, int32 *first, int32 *last)
 {
 	Datum		values[] = {Int64GetDatum((int64) GetSystemIdentifier())};
-	Datum		newest;
+	Datum		value;
 	bool		isnull;
 
 	sql_begin(call);
 	(void) sql_run(call, &find_own_epochs, values, NULL);
 	*first = DatumGetInt32(sql_value(0, 1, &isnull));
-	newest = sql_value(0, 2, &isnull);
-	*last = isnull ? *first : Max(*first, DatumGetInt32(newest));
+	value = sql_value(0, 3, &isnull);
+	*last = isnull ? *first : Max(*first, DatumGetInt32(value));
+	value = sql_value(0, 2, &isnull);
+	if (!isnull)
+		*first = Max(*first, DatumGetInt32(value));
 	sql_end(call);
+}
+
+/*
+ * The last place that a transaction of this server's can have written at: what
+ * lies beyond was never in this ledger.  Not on a standby, which does not know.
+ */
+void
+ledger_end(Call *call, LedgerPlace *end)
+{
+	bool		begun;
+
+	sql_begin(call);
+	end->epoch = epoch_of(call, GetWALInsertionTimeLine(), &begun);
+	sql_end(call);
+	end->xid = begun ?
+		U64FromFullTransactionId(ReadNextFullTransactionId()) - 1 : PG_UINT64_MAX;
+	end->entry_id = PG_INT64_MAX;
 }
