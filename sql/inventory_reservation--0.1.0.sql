@@ -213,6 +213,14 @@ CREATE TABLE inv_opening_balance (
 	PRIMARY KEY (item_id, location_id, stripe)
 );
 
+CREATE TABLE inv_stock_state (
+	item_id bigint NOT NULL,
+	location_id integer NOT NULL,
+	in_stock boolean NOT NULL,
+	changed_at timestamptz NOT NULL,
+	PRIMARY KEY (item_id, location_id)
+);
+
 CREATE TABLE inv_progress (
 	task text COLLATE "C" PRIMARY KEY,
 	epoch integer,
@@ -327,7 +335,7 @@ COMMENT ON TABLE inv_ledger IS 'Every change of stock, append-only: the audit tr
 COMMENT ON COLUMN inv_ledger.entry_id IS 'Number of the entry, with gaps. Of one stock row''s entries, the order of the changes.';
 COMMENT ON COLUMN inv_ledger.at IS 'When the change was made, by the server''s clock.';
 COMMENT ON COLUMN inv_ledger.xid IS 'The transaction that made it.';
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return, or restripe (units moved between stripes of a SKU).';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return, or restripe (units moved between stripes of a SKU); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON COLUMN inv_ledger.item_id IS 'The item.';
 COMMENT ON COLUMN inv_ledger.location_id IS 'The location.';
 COMMENT ON COLUMN inv_ledger.stripe IS 'The stripe.';
@@ -356,8 +364,14 @@ COMMENT ON COLUMN inv_opening_balance.stripe IS 'The stripe.';
 COMMENT ON COLUMN inv_opening_balance.on_hand IS 'Sum of delta_on_hand in units.';
 COMMENT ON COLUMN inv_opening_balance.reserved IS 'Sum of delta_reserved in units.';
 
+COMMENT ON TABLE inv_stock_state IS 'What was told last of each SKU at each location, by an event back_in_stock or out_of_stock. No row: nothing yet, as it has never been in stock.';
+COMMENT ON COLUMN inv_stock_state.item_id IS 'The item.';
+COMMENT ON COLUMN inv_stock_state.location_id IS 'The location.';
+COMMENT ON COLUMN inv_stock_state.in_stock IS 'Whether there were units that could be held, those under dead holds not counted.';
+COMMENT ON COLUMN inv_stock_state.changed_at IS 'When it was told.';
+
 COMMENT ON TABLE inv_progress IS 'How far each task of upkeep has come in the ledger.';
-COMMENT ON COLUMN inv_progress.task IS 'The task; purge: the newest ledger entry that was purged.';
+COMMENT ON COLUMN inv_progress.task IS 'The task. purge: the newest ledger entry that was purged; edges: up to where entries were looked at for back_in_stock and out_of_stock; ring: the newest for which NOTIFY was rung.';
 COMMENT ON COLUMN inv_progress.epoch IS 'Place in the ledger, with the next two columns.';
 COMMENT ON COLUMN inv_progress.xid IS 'Place in the ledger.';
 COMMENT ON COLUMN inv_progress.entry_id IS 'Place in the ledger.';

@@ -192,7 +192,7 @@ BEGIN
         'quote_ident(text)', 'array_agg(text)', 'jsonb_agg(jsonb)', 'jsonb_build_object(text)',
         'bool_and(bool)', 'generate_series(int8, int8)', 'unnest(text[])', 'current_setting(text)',
         'has_function_privilege(name, text, text)', 'inv_expire(int8)', 'inv_check()',
-        'inv_available(text, text)', 'inv_reserve(text, int8)'] LOOP
+        'inv_events(text, int4)',        'inv_available(text, text)', 'inv_reserve(text, int8)'] LOOP
         EXECUTE format('CREATE FUNCTION regress_inv_evil.%s RETURNS boolean LANGUAGE sql AS ''SELECT regress_inv_evil.caught()''',
                        function_name);
     END LOOP;
@@ -235,6 +235,9 @@ SELECT on_hand, created FROM inv.inv_load_stock('{LIVE,EVIL}', '{6,7}', 'evil', 
 SELECT inv.inv_expire();
 SELECT inv.inv_purge('1 day');
 CALL inv.inv_maintain();
+SELECT operation FROM inv.inv_events(NULL, 1);
+SELECT inv.inv_newest_event() IS NOT NULL AS there;
+SELECT operation FROM inv.inv_events(inv.inv_newest_event(), 1);
 SELECT inv.inv_route_sku('A');
 SELECT inv.inv_grant('regress_inv_buyer', 'buyer');
 SELECT inv.inv_unschedule();

@@ -124,6 +124,7 @@ static const Grantable relations[] = {
 	{"inv_ledger", AUDITOR},
 	{"inv_ledger_epoch", AUDITOR},
 	{"inv_opening_balance", AUDITOR},
+	{"inv_stock_state", AUDITOR},
 	{"inv_progress", AUDITOR},
 	{"inv_waitlist", AUDITOR},
 	{"inv_reconciliation", AUDITOR},

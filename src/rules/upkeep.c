@@ -11,7 +11,9 @@
 
 #include "utils/timestamp.h"
 
+#include "rules/edges.h"
 #include "rules/expire.h"
+#include "rules/feed.h"
 #include "rules/purge.h"
 #include "rules/stripes.h"
 #include "rules/upkeep.h"
@@ -25,6 +27,13 @@ sweep(Call *call, int64 *rows)
 
 	*rows += swept;
 	return swept >= setting_expire_batch_size;
+}
+
+/* Tell which SKUs have come into stock or gone out of it. */
+static bool
+edges(Call *call, int64 *rows)
+{
+	return tell_edges(call, setting_expire_batch_size, rows);
 }
 
 /* Delete keys past their retention. */
@@ -88,10 +97,12 @@ merge_stripes(Call *call, int64 *rows)
 
 const UpkeepStep upkeep_steps[] = {
 	{"sweep", false, sweep},
+	{"tell stock edges", false, edges},
 	{"delete idempotency keys", false, delete_keys},
 	{"delete closed reservations", false, delete_reservations},
 	{"fold old ledger entries", false, fold_ledger},
 	{"merge stripes", false, merge_stripes},
+	{"ring", true, feed_ring},
 };
 
 const int	upkeep_step_count = lengthof(upkeep_steps);

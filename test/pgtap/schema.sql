@@ -39,7 +39,7 @@ SELECT is(obj_description(oid, 'pg_extension'), 'atomic reservation of stock, in
 SELECT tables_are('inv', ARRAY[
     'inv_item', 'inv_location', 'inv_stock', 'inv_reservation', 'inv_idempotency',
     'inv_order', 'inv_ledger', 'inv_ledger_epoch', 'inv_opening_balance', 'inv_progress',
-    'inv_waitlist', 'inv_reconciliation']);
+    'inv_stock_state', 'inv_waitlist', 'inv_reconciliation']);
 
 -- columns in their order, on which the library relies
 CREATE FUNCTION pg_temp.columns_of(name text)
@@ -150,8 +150,15 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_ledger_epoch')$$, $$VA
     ('epoch', 'integer', 'not null', ''),
     ('system_identifier', 'bigint', 'not null', ''),
     ('timeline', 'integer', 'not null', ''),
-    ('began_at', 'timestamp with time zone', 'not null', '')$$,
+    ('began_at', 'timestamp with time zone', 'not null', ''),
+    ('xid', 'xid8', 'not null', '')$$,
     'columns of inv_ledger_epoch');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_stock_state')$$, $$VALUES
+    ('item_id', 'bigint', 'not null', ''),
+    ('location_id', 'integer', 'not null', ''),
+    ('in_stock', 'boolean', 'not null', ''),
+    ('changed_at', 'timestamp with time zone', 'not null', '')$$,
+    'columns of inv_stock_state');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_opening_balance')$$, $$VALUES
     ('item_id', 'bigint', 'not null', ''),
     ('location_id', 'integer', 'not null', ''),
@@ -210,6 +217,7 @@ SELECT col_is_pk('inv', 'inv_idempotency', ARRAY['scope', 'key'], 'key of inv_id
 SELECT col_is_pk('inv', 'inv_order', 'order_id', 'key of inv_order');
 SELECT col_is_pk('inv', 'inv_ledger', ARRAY['epoch', 'xid', 'entry_id'], 'key of inv_ledger');
 SELECT col_is_pk('inv', 'inv_opening_balance', ARRAY['item_id', 'location_id', 'stripe'], 'key of inv_opening_balance');
+SELECT col_is_pk('inv', 'inv_stock_state', ARRAY['item_id', 'location_id'], 'key of inv_stock_state');
 SELECT col_is_pk('inv', 'inv_progress', 'task', 'key of inv_progress');
 SELECT col_is_pk('inv', 'inv_waitlist', 'entry_id', 'key of inv_waitlist');
 SELECT col_is_pk('inv', 'inv_reconciliation', ARRAY['run', 'row'], 'key of inv_reconciliation');
@@ -239,6 +247,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE UNIQUE INDEX inv_reconciliation_pkey ON inv.inv_reconciliation USING btree (run, "row")'),
     ('CREATE UNIQUE INDEX inv_reservation_pkey ON inv.inv_reservation USING btree (reservation_id, line_no)'),
     ('CREATE UNIQUE INDEX inv_stock_pkey ON inv.inv_stock USING btree (item_id, location_id, stripe)'),
+    ('CREATE UNIQUE INDEX inv_stock_state_pkey ON inv.inv_stock_state USING btree (item_id, location_id)'),
     ('CREATE UNIQUE INDEX inv_waitlist_pkey ON inv.inv_waitlist USING btree (entry_id)')$$,
     'indexes');
 
@@ -389,7 +398,7 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reserv
 --
 -- Row types of results
 --
-SELECT types_are('inv', ARRAY['inv_hold', 'inv_cart_hold', 'inv_batch_hold', 'inv_confirmation', 'inv_cancellation', 'inv_stock_level',
+SELECT types_are('inv', ARRAY['inv_hold', 'inv_cart_hold', 'inv_batch_hold', 'inv_event', 'inv_confirmation', 'inv_cancellation', 'inv_stock_level',
     'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_hold')$$, $$VALUES
     ('reservation_id', 'uuid'),
@@ -406,6 +415,12 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_cart_h
     ('available', 'bigint'),
     ('shortages', 'jsonb')$$,
     'columns of type inv_cart_hold');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_event')$$, $$VALUES
+    ('cursor', 'text'), ('entry_id', 'bigint'), ('at', 'timestamp with time zone'), ('operation', 'text'),
+    ('item_id', 'bigint'), ('sku', 'text'), ('location', 'text'), ('stripe', 'integer'),
+    ('delta_on_hand', 'bigint'), ('delta_reserved', 'bigint'), ('on_hand_after', 'bigint'), ('reserved_after', 'bigint'),
+    ('reservation_id', 'uuid'), ('order_id', 'uuid'), ('login_role', 'text'), ('caller_role', 'text'), ('reason', 'text')$$,
+    'columns of type inv_event');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_batch_hold')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('status', 'text'),
@@ -498,6 +513,10 @@ INSERT INTO promised VALUES
      'inv_order', 'v', 'u', false, 'c'),
     ('inv_confirm', 'reservation_id uuid, key text DEFAULT NULL, customer text DEFAULT NULL, payment_status text DEFAULT ''pending'', retake boolean DEFAULT false',
      'inv_confirmation', 'v', 'u', false, 'c'),
+    ('inv_events', 'after text DEFAULT NULL, max_count integer DEFAULT 1000',
+     'SETOF inv_event', 's', 'r', false, 'c'),
+    ('inv_newest_event', '',
+     'text', 's', 'r', false, 'c'),
     ('inv_expire', 'max_count bigint DEFAULT NULL',
      'bigint', 'v', 'u', false, 'c'),
     ('inv_extend', 'reservation_id uuid, ttl interval DEFAULT NULL, key text DEFAULT NULL',
@@ -594,7 +613,8 @@ SELECT is_empty($$SELECT proname FROM pg_proc JOIN pg_language ON pg_language.oi
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND prokind = 'p'$$,
               $$VALUES ('inv_maintain'::name)$$, 'the one procedure');
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND proretset$$,
-              $$VALUES ('inv_check'::name), ('inv_load_stock'), ('inv_reserve_batch'), ('inv_stat_counters')$$, 'those that return several rows');
+              $$VALUES ('inv_check'::name), ('inv_events'), ('inv_load_stock'), ('inv_reserve_batch'),
+                       ('inv_stat_counters')$$, 'those that return several rows');
 
 --
 -- Privileges: nothing for PUBLIC
