@@ -192,7 +192,7 @@ BEGIN
         'quote_ident(text)', 'array_agg(text)', 'jsonb_agg(jsonb)', 'jsonb_build_object(text)',
         'bool_and(bool)', 'generate_series(int8, int8)', 'unnest(text[])', 'current_setting(text)',
         'has_function_privilege(name, text, text)', 'inv_expire(int8)', 'inv_check()',
-        'inv_events(text, int4)',        'inv_available(text, text)', 'inv_reserve(text, int8)'] LOOP
+        'inv_events(text, int4)', 'inv_available(text, text)', 'inv_reserve(text, int8)'] LOOP
         EXECUTE format('CREATE FUNCTION regress_inv_evil.%s RETURNS boolean LANGUAGE sql AS ''SELECT regress_inv_evil.caught()''',
                        function_name);
     END LOOP;
