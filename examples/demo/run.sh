@@ -24,7 +24,10 @@ to_full_minute() {
 }
 
 progress "Building the extension and starting a PostgreSQL server of its own ..."
-CLUSTER_DATABASE=shop cluster_start demo
+# The workers come on in a part of their own.
+CLUSTER_DATABASE=shop cluster_start demo \
+    shared_preload_libraries='pg_cron, inventory_reservation' \
+    inventory_reservation.naptime=1s inventory_reservation.worker_enabled=off
 progress ""
 at_exit "printf %s '$plain'"
 trap 'echo; exit 130' INT
@@ -295,6 +298,73 @@ expect "$(value "SELECT status FROM inv_reservation WHERE reservation_id = '$aba
     "status of the abandoned hold"
 expect "$(value "SELECT available FROM inv_availability WHERE sku = 'CHARGER001'")" 30 \
     "chargers available again"
+
+# ---------------------------------------------------------------------------
+heading "The server looks after its stock"
+
+# Wait until a query answers t; $2 says for what.
+wait_until() {
+    local deadline=$((SECONDS + 30))
+    until [[ $(value "$1") == t ]]; do
+        ((SECONDS < deadline)) || give_up "$2: not within 30 seconds"
+        progress "waiting: $2"
+        sleep 0.2
+    done
+    progress ""
+}
+
+say "Where the library is preloaded, as it is here, nothing has to be scheduled: a launcher \
+sends short-lived workers to every database that has the extension, in this demo once a second. \
+So far they were switched off."
+void=1 owner "ALTER SYSTEM SET inventory_reservation.worker_enabled = on"
+value "SELECT pg_reload_conf()" >/dev/null
+shop "SELECT reservation_id, status, available
+FROM inv_reserve('CHARGER001', 1,
+                 customer => 'in and out', ttl => '1 second')"
+wait_until "SELECT status = 'expired' FROM inv_reservation WHERE customer = 'in and out'" \
+    "a worker sweeps"
+# A worker reports when it is done.
+wait_until "SELECT worker_rows > 0 FROM inv_stat" "the worker reports"
+owner "SELECT customer, status, closed_at - expires_at AS \"swept after\"
+FROM inv_reservation WHERE customer = 'in and out'"
+expect "$(value "SELECT available FROM inv_availability WHERE sku = 'CHARGER001'")" 30 \
+    "chargers available again"
+
+say "inv_stat says what has happened in this database, from counters in shared memory: what was \
+sold and refused and why, how long buyers have waited for one another, what the workers did."
+owner "SELECT reserves, replays, confirms, cancels,
+       rejected_insufficient_stock AS \"too little\",
+       rejected_key_reused AS \"key reused\",
+       expired_by_reclaim + expired_by_sweep AS died
+FROM inv_stat"
+owner "SELECT lock_waits, round(lock_wait_time) AS \"waited, ms\",
+       worker_runs > 0 AS \"workers ran\", worker_failures
+FROM inv_stat"
+expect "$(value "SELECT rejected_insufficient_stock FROM inv_stat")" $((buyers - 3 + 3)) \
+    "requests refused for lack of stock: $((buyers - 3)) cameras, a cart, speakers, a camera"
+
+# ---------------------------------------------------------------------------
+heading "Other systems listen"
+
+say "A mailer, a search index or a queue reads the ledger as a feed. It keeps the cursor of the \
+last event it has dealt with, in a transaction of its own, and asks for what came after: it \
+misses nothing and gets nothing twice, in whichever order transactions commit. Somebody takes \
+all chargers, and puts them back."
+cursor=$(value "SELECT inv_newest_event()")
+told() {
+    wait_until "SELECT count(*) > 0 FROM inv_events('$cursor')
+        WHERE sku = 'CHARGER001' AND operation = '$1'" "the feed says $1"
+}
+shop "SELECT reservation_id, status, available
+FROM inv_reserve('CHARGER001', 30, customer => 'collector')"
+told out_of_stock
+shop "SELECT status, replayed
+FROM inv_cancel('$(value "SELECT reservation_id FROM inv_active_holds WHERE customer = 'collector'")')"
+told back_in_stock
+owner "SELECT cursor, operation, sku, reserved_after AS reserved
+FROM inv_events('$cursor') WHERE sku = 'CHARGER001'"
+expect "$(value "SELECT string_agg(operation, ', ' ORDER BY entry_id) FROM inv_events('$cursor')
+    WHERE sku = 'CHARGER001'")" "reserve, out_of_stock, cancel, back_in_stock" "events"
 
 # ---------------------------------------------------------------------------
 heading "The books"
