@@ -530,6 +530,28 @@ is(sqlstate_of($node, "SELECT inv_reserve('plenty')"), '00000', 'and served all 
 is(statistics($node)->{reserves}, undef, 'its counters are null');
 is(scalar(() = slurp_file($node->logfile, $offset) =~ /LOG:  inv_stat has no room/g),
 	1, 'the log says so once');
+
+# The launcher knows which databases there are.
+my $session_without_room = $node->background_psql('postgres');
+is($session_without_room->query_safe('SELECT counting FROM inv_stat'), 'f', 'a session without room');
+$node->append_conf('postgresql.conf', <<'CONF');
+inventory_reservation.worker_enabled = on
+inventory_reservation.naptime = 1
+CONF
+$node->reload;
+$node->poll_query_until('postgres', 'SELECT counting FROM inv_stat')
+  or die 'nobody forgets databases that are gone';
+$before = statistics($node);
+$session_without_room->query_safe("SELECT inv_reserve('plenty')");
+is(statistics($node)->{reserves} - $before->{reserves}, 1,
+	'room of databases that are gone is found, by a session that had none too');
+$session_without_room->quit;
+$node->safe_psql('postgres', 'SELECT inv_stat_reset()');
+sleep 3;
+is(statistics($node)->{reserves}, 0, 'and kept by a database that is there');
+$node->safe_psql('postgres', "SELECT inv_reserve('plenty')");
+sleep 3;
+is(statistics($node)->{reserves}, 1, 'round after round');
 books_are_right($node);
 
 $node->stop;
