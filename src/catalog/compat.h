@@ -154,14 +154,26 @@ compat_push_jsonb(CompatJsonbState *state, JsonbIteratorToken token,
 #define COMPAT_TRANSACTION_TIMEOUT NULL
 #endif
 
-/* The rows that were ever inserted into a database.  16: another name. */
+/* Rows ever inserted into, and changed in, a database.  16: other names. */
 static inline int64
-compat_rows_inserted(PgStat_StatDBEntry *counters)
+compat_rows_inserted(const PgStat_StatDBEntry *counters)
 {
 #if PG_VERSION_NUM >= 160000
 	return counters->tuples_inserted;
 #else
 	return counters->n_tuples_inserted;
+#endif
+}
+
+static inline int64
+compat_rows_changed(const PgStat_StatDBEntry *counters)
+{
+#if PG_VERSION_NUM >= 160000
+	return counters->tuples_inserted + counters->tuples_updated +
+		counters->tuples_deleted;
+#else
+	return counters->n_tuples_inserted + counters->n_tuples_updated +
+		counters->n_tuples_deleted;
 #endif
 }
 

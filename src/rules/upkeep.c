@@ -11,6 +11,7 @@
 
 #include "utils/timestamp.h"
 
+#include "records/reservation.h"
 #include "rules/edges.h"
 #include "rules/expire.h"
 #include "rules/feed.h"
@@ -18,6 +19,18 @@
 #include "rules/stripes.h"
 #include "rules/upkeep.h"
 #include "settings.h"
+
+/*
+ * Sweep once, standing in the queue for the stock row of the longest dead hold:
+ * that of a SKU which is being fought over is never free.  The caller sees to
+ * it that nobody waits for long.
+ */
+static bool
+sweep_in_turn(Call *call, int64 *rows)
+{
+	*rows += expire_dead_holds(call, setting_expire_batch_size);
+	return false;
+}
 
 /* Sweep dead holds, those that nobody has locked. */
 static bool
@@ -96,6 +109,7 @@ merge_stripes(Call *call, int64 *rows)
 }
 
 const UpkeepStep upkeep_steps[] = {
+	{"sweep in turn", true, sweep_in_turn},
 	{"sweep", false, sweep},
 	{"tell stock edges", false, edges},
 	{"delete idempotency keys", false, delete_keys},
@@ -106,3 +120,16 @@ const UpkeepStep upkeep_steps[] = {
 };
 
 const int	upkeep_step_count = lengthof(upkeep_steps);
+
+/* Is there no hold, dead or alive, that could come to need a sweep? */
+bool
+upkeep_nothing_is_held(Call *call)
+{
+	RowWalk		walk;
+	bool		held;
+
+	dead_lines_walk(&walk, call, DT_NOEND);
+	held = row_walk_next(&walk);
+	row_walk_end(&walk);
+	return !held;
+}

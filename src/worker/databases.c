@@ -15,6 +15,13 @@
  *   taken before the worker looks, so what it does not see changes the number
  *   later.  With track_counts off nobody counts, and a worker has to look.
  *
+ * A database that has the extension, but in which nobody holds anything and
+ * nobody has changed anything since a worker found nothing to do, rests likewise
+ * until somebody does, and gets a visit every LOOK_AGAIN naptimes for what only
+ * the clock makes due.  A session that is at rest itself reports its first
+ * change at once, and further ones within ten seconds, so only holds that live
+ * shorter than that may be swept later than a naptime after their death.
+ *
  * The clock is one that nobody sets: with the wall clock put back by an hour,
  * nothing would be due for an hour.
  *
@@ -46,7 +53,7 @@
 #include "worker/databases.h"
 #include "worker/worker.h"
 
-/* Databases without the extension: once in so many naptimes, at most. */
+/* Databases without the extension, or at rest: once in so many naptimes. */
 #define LOOK_AGAIN 6
 
 /* The longest rest after failures, unless naptime is longer. */
@@ -292,10 +299,10 @@ due(const Database *database)
 		case DATABASE_UNKNOWN:
 			return earliest;
 		case DATABASE_LACKS:
-			return Max(earliest, database->started + LOOK_AGAIN * naptime());
+			return Max(earliest, database->looked + LOOK_AGAIN * naptime());
 		case DATABASE_HAS:
 			if (!database->has_more)
-				earliest = Max(earliest, database->started + naptime());
+				earliest = Max(earliest, database->looked + naptime());
 			return Max(earliest, first_step_awake(database));
 	}
 	return NEVER;
@@ -327,15 +334,43 @@ databases_next(int64 now, int64 *due_at)
 	return *due_at <= now ? next : NULL;
 }
 
-/* How many rows have ever been inserted into a database, as far as reported. */
-static int64
-rows_inserted(Oid oid)
+/* What PostgreSQL counts of a database, as far as sessions have reported. */
+static void
+read_counters(Oid oid, int64 *inserted, int64 *changed)
 {
 	PgStat_StatDBEntry *counters;
 
 	pgstat_clear_snapshot();
 	counters = pgstat_fetch_stat_dbentry(oid);
-	return counters == NULL ? 0 : compat_rows_inserted(counters);
+	*inserted = counters == NULL ? 0 : compat_rows_inserted(counters);
+	*changed = counters == NULL ? 0 : compat_rows_changed(counters);
+}
+
+/* Has nothing happened in a database that could make work for a worker? */
+static bool
+is_quiet(const Database *database, int64 now)
+{
+	int64		inserted;
+	int64		changed;
+
+	if (database->announced || !pgstat_track_counts)
+		return false;
+	if (database->knowledge == DATABASE_HAS &&
+		(!database->at_rest ||
+		 now >= database->started + LOOK_AGAIN * naptime()))
+		return false;
+
+	read_counters(database->oid, &inserted, &changed);
+	switch (database->knowledge)
+	{
+		case DATABASE_UNKNOWN:
+			return false;
+		case DATABASE_LACKS:
+			return inserted == database->inserted;
+		case DATABASE_HAS:
+			return changed == database->changed;
+	}
+	return false;
 }
 
 /*
@@ -343,14 +378,12 @@ rows_inserted(Oid oid)
  * again later.
  */
 bool
-database_is_worth_a_look(Database *database, int64 now)
+database_is_worth_a_visit(Database *database, int64 now)
 {
-	if (database->knowledge != DATABASE_LACKS || database->announced ||
-		!pgstat_track_counts ||
-		rows_inserted(database->oid) != database->inserted)
-		return true;
-	database->started = now;
-	return false;
+	bool		worth = !is_quiet(database, now);
+
+	database->looked = now;
+	return worth;
 }
 
 /* A database is due, and nobody can be sent there at the moment. */
@@ -358,6 +391,7 @@ void
 database_put_off(Database *database, int64 now)
 {
 	database->ended = now;
+	database->looked = database->started;
 }
 
 /* A database gets a worker. */
@@ -367,8 +401,7 @@ database_started(Database *database, int64 now)
 	database->running = true;
 	database->announced = false;
 	database->started = now;
-	if (database->knowledge != DATABASE_HAS)
-		database->inserted = rows_inserted(database->oid);
+	read_counters(database->oid, &database->inserted, &database->changed);
 }
 
 /* It failed once more. */
@@ -391,6 +424,7 @@ database_ended(Oid oid, const WorkerReport *report, int64 now)
 	database->running = false;
 	database->ended = now;
 	database->has_more = report->outcome == WORKER_HAS_MORE;
+	database->at_rest = report->at_rest;
 	if (report->outcome == WORKER_VANISHED)
 	{
 		give_rest(&database->whole, now);

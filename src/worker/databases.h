@@ -37,9 +37,12 @@ typedef struct Database
 	Knowledge	knowledge;
 	bool		announced;		/* an extension was made since it was due */
 	bool		has_more;		/* the worker did not get done */
-	int64		started;		/* of the last worker, or look at counters */
+	bool		at_rest;		/* it found nothing to do, and nothing held */
+	int64		looked;			/* worker started, or counters looked at */
+	int64		started;		/* of the last worker */
 	int64		ended;
-	int64		inserted;		/* rows ever, before the last worker looked */
+	int64		inserted;		/* rows ever, before that worker looked */
+	int64		changed;		/* likewise */
 	int			batch;			/* rows that a batch may have */
 	Rest		whole;			/* workers vanish */
 	Rest		steps[sizeof(uint32) * CHAR_BIT];
@@ -51,7 +54,7 @@ extern void databases_init(void);
 extern void databases_read(void);
 extern void databases_announced(const Oid *oids, int count);
 extern Database *databases_next(int64 now, int64 *due);
-extern bool database_is_worth_a_look(Database *database, int64 now);
+extern bool database_is_worth_a_visit(Database *database, int64 now);
 extern bool database_takes_workers(Oid oid);
 extern uint32 database_resting_steps(const Database *database, int64 now);
 extern void database_put_off(Database *database, int64 now);

@@ -213,7 +213,7 @@ start_workers(int64 now)
 	while ((slot = free_slot()) >= 0 &&
 		   (database = databases_next(now, &due)) != NULL)
 	{
-		if (!database_is_worth_a_look(database, now))
+		if (!database_is_worth_a_visit(database, now))
 			continue;
 		if (!database_takes_workers(database->oid))
 			database_put_off(database, now);

@@ -239,7 +239,7 @@ describe_step(void *step)
 			   ((const UpkeepStep *) step)->activity);
 }
 
-/* Do one batch of a step in a transaction of its own. */
+/* Do one batch of a step, or what else has its form, in a transaction of its own. */
 static BatchResult
 run_batch(Work *work, const UpkeepStep *step)
 {
@@ -360,6 +360,28 @@ run_steps(Work *work)
 	return WORKER_DONE;
 }
 
+/* In the form of a step: is anything held?  If so there is more to do, some day. */
+static bool
+look_for_holds(Call *call, int64 *rows)
+{
+	return !upkeep_nothing_is_held(call);
+}
+
+static const UpkeepStep last_look = {"look for holds", true, look_for_holds};
+
+/*
+ * Is there nothing to do in this database until somebody does something?  With
+ * NOTIFY there may be: what is rung for waits for transactions that may be
+ * elsewhere.
+ */
+static bool
+is_at_rest(Work *work)
+{
+	return work->report.outcome == WORKER_DONE && work->rows == 0 &&
+		work->report.failed == 0 && work->order.skip == 0 && !setting_notify &&
+		run_batch(work, &last_look) == BATCH_LAST;
+}
+
 /* Say how it went. */
 static void
 report(Work *work)
@@ -402,7 +424,10 @@ inventory_worker_main(Datum main_arg)
 
 	/* look quietly: most databases of a server may be without the extension */
 	if (extension_is_there())
+	{
 		work.report.outcome = run_steps(&work);
+		work.report.at_rest = is_at_rest(&work);
+	}
 	else
 		work.report.outcome = WORKER_FOUND_NONE;
 	report(&work);
