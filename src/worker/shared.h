@@ -34,7 +34,8 @@ typedef struct WorkerReport
 	uint32		succeeded;		/* steps without an error, a bit each */
 	uint32		failed;			/* steps with one */
 	bool		too_slow;		/* a batch took too long, and was undone */
-	bool		at_rest;		/* there was nothing to do, and nothing is held */
+	bool		at_rest;		/* there was nothing to do, and nothing is
+								 * held */
 } WorkerReport;
 
 extern void shared_init(void);
