@@ -31,6 +31,7 @@ $node->init;
 $node->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'pg_cron'
 cron.database_name = 'postgres'
+wal_level = logical
 });
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_cron');
