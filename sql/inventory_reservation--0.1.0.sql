@@ -211,7 +211,7 @@ CREATE TABLE inv_opening_balance (
 	on_hand bigint NOT NULL,
 	reserved bigint NOT NULL,
 	PRIMARY KEY (item_id, location_id, stripe)
-);
+) WITH (fillfactor = 50);
 
 CREATE TABLE inv_stock_state (
 	item_id bigint NOT NULL,

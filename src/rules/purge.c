@@ -3,9 +3,14 @@
  *		Deleting what is old: keys, closed reservations, ledger entries.
  *
  * Every batch is small, and its cost must not grow with the tables: it walks
- * an index from its oldest end.  What must hold after each batch:
+ * an index from its oldest end.  While some transaction keeps an old snapshot,
+ * the entries of all that went since are still there, dead, at that very end;
+ * so a session that purges one batch after the other goes on where the last one
+ * stopped.  Nothing may be missed by that: a batch that finds too little begins
+ * again at the beginning.  What must hold after each batch:
  *
- * - A key outlives its retention, and a reservation the key that made it.
+ * - A key outlives its retention, and a reservation the key that made it.  Both
+ *   became visible at once, so one snapshot must decide.
  * - A reservation goes as a whole, when all its lines are cancelled or
  *   expired, and under the lock of its line 1, which is never waited for.
  * - The ledger and the opening balances still add up to the stock: what an
@@ -15,13 +20,19 @@
  *   seen are gone.  Entries therefore go in that order, and only such that no
  *   running transaction can write one before them (records/ledger_epoch.c);
  *   inv_progress has the last that went.
+ * - An opening balance is one row that is written again by each batch.  While
+ *   an old snapshot keeps all versions of it, finding the last one takes longer
+ *   with each batch, and vacuum can do nothing.  The ledger can wait: after
+ *   MAX_BATCHES_KEPT of them nothing is due until that snapshot is gone.
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "storage/procarray.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -30,59 +41,90 @@
 #include "settings.h"
 #include "table/sql.h"
 
-/* $1 due before, $2 how many; index inv_idempotency_age */
-static SqlStatement delete_keys = {
-	.text = "DELETE FROM inv_idempotency WHERE ctid = ANY (ARRAY("
-	" SELECT ctid FROM inv_idempotency"
-	" WHERE created_at < $1"
-	" ORDER BY created_at LIMIT $2"
-	" FOR UPDATE SKIP LOCKED))",
-	.expected = SPI_OK_DELETE,
-	.nargs = 2,
-	.argument_types = {TIMESTAMPTZOID, INT8OID}
-};
+#define MAX_BATCHES_KEPT 100
 
-static SqlStatement find_oldest_key = {
-	.text = "SELECT min(created_at) FROM inv_idempotency",
-	.expected = SPI_OK_SELECT
+/* Where a session goes on, so long as it is the same table. */
+typedef struct Resume
+{
+	Oid			relation;
+	TimestampTz from;			/* all before is gone, or was busy */
+} Resume;
+
+static Resume resume_keys;
+static Resume resume_reservations;
+
+/* $1 from, $2 due before, $3 how many; index inv_idempotency_age */
+static SqlStatement delete_keys = {
+	.text = "WITH deleted AS ("
+	" DELETE FROM inv_idempotency WHERE ctid = ANY (ARRAY("
+	"  SELECT ctid FROM inv_idempotency"
+	"  WHERE created_at >= $1 AND created_at < $2"
+	"  ORDER BY created_at LIMIT $3"
+	"  FOR UPDATE SKIP LOCKED))"
+	" RETURNING created_at"
+	") SELECT count(*), count(*), max(created_at) FROM deleted",
+	.expected = SPI_OK_SELECT,
+	.nargs = 3,
+	.argument_types = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 };
 
 /*
- * $1 due before, $2 how many; index inv_reservation_closed.  Lines and orders
- * are looked up one reservation at a time (OFFSET 0, aggregates), so that no
- * plan reads those tables from end to end.
+ * $1 from, $2 due before, $3 how many; index inv_reservation_closed.  What was
+ * closed before the oldest key was made cannot be asked for by any key.  (Only
+ * one that is due itself matters, and where keys go much sooner there is nothing
+ * to walk over.)  Lines and orders are looked up one reservation at a time
+ * (OFFSET 0, aggregates), so that no plan reads those tables from end to end.
  */
 static SqlStatement delete_reservations = {
 	.text = "WITH due AS MATERIALIZED ("
 	" SELECT head.reservation_id FROM inv_reservation AS head"
 	" WHERE head.status IN ('cancelled', 'expired')"
-	"  AND head.closed_at < $1"
+	"  AND head.closed_at >= $1"
+	"  AND head.closed_at < least($2,"
+	"   (SELECT min(created_at) FROM inv_idempotency WHERE created_at < $2))"
 	"  AND head.line_no = 1"
 	"  AND (SELECT bool_and(line.status IN ('cancelled', 'expired')"
-	"                       AND line.closed_at < $1)"
+	"                       AND line.closed_at < $2)"
 	"         FROM inv_reservation AS line"
 	"        WHERE line.reservation_id = head.reservation_id)"
 	"  AND (SELECT count(*) FROM inv_order AS sale"
 	"        WHERE sale.reservation_id = head.reservation_id) = 0"
-	" ORDER BY head.closed_at LIMIT $2"
-	" FOR UPDATE OF head SKIP LOCKED)"
+	" ORDER BY head.closed_at LIMIT $3"
+	" FOR UPDATE OF head SKIP LOCKED"
+	"), deleted AS ("
 	" DELETE FROM inv_reservation WHERE ctid = ANY (ARRAY("
 	"  SELECT line.place FROM due CROSS JOIN LATERAL ("
 	"   SELECT ctid AS place FROM inv_reservation"
-	"   WHERE reservation_id = due.reservation_id OFFSET 0) AS line))",
-	.expected = SPI_OK_DELETE,
-	.nargs = 2,
-	.argument_types = {TIMESTAMPTZOID, INT8OID}
+	"   WHERE reservation_id = due.reservation_id OFFSET 0) AS line))"
+	" RETURNING line_no, closed_at"
+	") SELECT count(*) FILTER (WHERE line_no = 1), count(*),"
+	"  max(closed_at) FILTER (WHERE line_no = 1) FROM deleted",
+	.expected = SPI_OK_SELECT,
+	.nargs = 3,
+	.argument_types = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 };
 
 /*
- * $1 due before, $2 how many, $3 and $4 this server's own epochs; index
+ * Up to where the ledger has been folded, and how many batches that was since
+ * transaction "since", of which all might still be seen.
+ */
+static SqlStatement find_folded = {
+	.text = "SELECT epoch, xid, entry_id,"
+	" (detail ->> 'since')::xid8, (detail ->> 'batches')::integer"
+	" FROM inv_progress WHERE task = 'purge'",
+	.expected = SPI_OK_SELECT
+};
+
+/*
+ * $1 due before, $2 how many, $3 and $4 this server's own epochs, $5 to $7 the
+ * last entry that went, $8 and $9 what find_folded is to tell; index
  * inv_ledger_pkey.  Takes the first entries, up to one that is not due.
  */
 static SqlStatement fold_ledger = {
 	.text = "WITH oldest AS MATERIALIZED ("
 	" SELECT ctid AS place, at, epoch, xid, entry_id FROM inv_ledger"
-	" WHERE ROW(epoch, xid)"
+	" WHERE ROW(epoch, xid, entry_id) > ROW($5, $6, $7)"
+	"  AND ROW(epoch, xid)"
 	"   < ROW($4, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
 	"  AND (epoch < $3 OR"
 	"   xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
@@ -108,16 +150,20 @@ static SqlStatement fold_ledger = {
 	"  reserved = balance.reserved + excluded.reserved"
 	"), noted AS ("
 	" INSERT INTO inv_progress AS progress"
-	"  (task, epoch, xid, entry_id, updated_at)"
-	" SELECT 'purge', epoch, xid, entry_id, pg_catalog.clock_timestamp()"
+	"  (task, epoch, xid, entry_id, detail, updated_at)"
+	" SELECT 'purge', epoch, xid, entry_id,"
+	"  pg_catalog.jsonb_build_object('since', $8::text, 'batches', $9),"
+	"  pg_catalog.clock_timestamp()"
 	" FROM due ORDER BY epoch DESC, xid DESC, entry_id DESC LIMIT 1"
 	" ON CONFLICT (task) DO UPDATE"
 	" SET epoch = excluded.epoch, xid = excluded.xid,"
-	"  entry_id = excluded.entry_id, updated_at = excluded.updated_at"
+	"  entry_id = excluded.entry_id, detail = excluded.detail,"
+	"  updated_at = excluded.updated_at"
 	") SELECT count(*) FROM deleted",
 	.expected = SPI_OK_SELECT,
-	.nargs = 4,
-	.argument_types = {TIMESTAMPTZOID, INT8OID, INT4OID, INT4OID}
+	.nargs = 9,
+	.argument_types = {TIMESTAMPTZOID, INT8OID, INT4OID, INT4OID, INT4OID,
+	XID8OID, INT8OID, XID8OID, INT4OID}
 };
 
 /* The moment before which a key is past its retention. */
@@ -128,49 +174,79 @@ keys_due_before(void)
 		(int64) setting_idempotency_retention * USECS_PER_SEC;
 }
 
+/*
+ * Delete what is due of a table, at most "budget" keys or reservations, and
+ * return the number of rows.
+ */
+static int64
+delete_due(Call *call, SqlStatement *statement, Resume *resume, Oid relation,
+		   TimestampTz due_before, int64 budget)
+{
+	int64		rows = 0;
+	bool		from_the_beginning;
+
+	if (resume->relation != relation)
+		*resume = (Resume) {relation, DT_NOBEGIN};
+	sql_begin(call);
+	sql_plan_by_index(call);
+	do
+	{
+		Datum		last;
+		bool		isnull;
+
+		from_the_beginning = resume->from == DT_NOBEGIN;
+		(void) sql_run(call, statement,
+					   (Datum[]) {TimestampTzGetDatum(resume->from),
+								  TimestampTzGetDatum(due_before),
+								  Int64GetDatum(budget)}, NULL);
+		budget -= DatumGetInt64(sql_value(0, 1, &isnull));
+		rows += DatumGetInt64(sql_value(0, 2, &isnull));
+		last = sql_value(0, 3, &isnull);
+		resume->from = budget > 0 ? DT_NOBEGIN : DatumGetTimestampTz(last);
+	} while (budget > 0 && !from_the_beginning);
+	sql_end(call);
+	return rows;
+}
+
 /* Delete at most "budget" keys; returns how many. */
 int64
 purge_keys(Call *call, int64 budget)
 {
-	Datum		values[] = {TimestampTzGetDatum(keys_due_before()),
-	Int64GetDatum(budget)};
+	Relation	keys = call_open(call, TABLE_IDEMPOTENCY)->relation;
 
-	int64		deleted;
-
-	sql_begin(call);
-	sql_plan_by_index(call);
-	deleted = (int64) sql_run(call, &delete_keys, values, NULL);
-	sql_end(call);
-	return deleted;
+	return delete_due(call, &delete_keys, &resume_keys, RelationGetRelid(keys),
+					  keys_due_before(), budget);
 }
 
 /*
  * Delete at most "budget" reservations that were closed before "due_before",
- * and returns the number of lines.  What a key that is not due may ask for
+ * and return the number of lines.  What a key that is not due may ask for
  * stays, and the caller has deleted the keys that are due.  Should one be left
  * (its row is busy), whatever was closed since it was made stays as well.
  */
 int64
 purge_reservations(Call *call, TimestampTz due_before, int64 budget)
 {
-	Datum		values[2];
-	Datum		oldest_key;
-	bool		no_key;
-	int64		deleted;
+	Relation	lines = call_open(call, TABLE_RESERVATION)->relation;
 
-	sql_begin(call);
-	sql_plan_by_index(call);
-	due_before = Min(due_before, keys_due_before());
-	(void) sql_run(call, &find_oldest_key, NULL, NULL);
-	oldest_key = sql_value(0, 1, &no_key);
-	if (!no_key)
-		due_before = Min(due_before, DatumGetTimestampTz(oldest_key));
+	return delete_due(call, &delete_reservations, &resume_reservations,
+					  RelationGetRelid(lines),
+					  Min(due_before, keys_due_before()), budget);
+}
 
-	values[0] = TimestampTzGetDatum(due_before);
-	values[1] = Int64GetDatum(budget);
-	deleted = (int64) sql_run(call, &delete_reservations, values, NULL);
-	sql_end(call);
-	return deleted;
+/*
+ * Is there a snapshot for which the rows of "relation" must be kept that this
+ * transaction has replaced?  After a restore, "since" is another server's.
+ */
+static bool
+still_seen(Relation relation, FullTransactionId since)
+{
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	uint64		began = U64FromFullTransactionId(since);
+
+	return began < next && next - began < PG_INT32_MAX &&
+		!TransactionIdPrecedes(XidFromFullTransactionId(since),
+							   GetOldestNonRemovableTransactionId(relation));
 }
 
 /*
@@ -186,8 +262,12 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 	LOCKTAG		tag;
 	int32		first_epoch;
 	int32		last_epoch;
-	int64		folded;
+	int64		folded = 0;
+	int32		batches = 0;
+	FullTransactionId since = ReadNextFullTransactionId();
 	bool		isnull;
+	Datum		last[3] = {Int32GetDatum(PG_INT32_MIN), UInt64GetDatum(0),
+	Int64GetDatum(PG_INT64_MIN)};
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
 					   RelationGetRelid(table->relation), 0);
@@ -196,11 +276,33 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 	ledger_own_epochs(call, &first_epoch, &last_epoch);
 	sql_begin(call);
 	sql_plan_by_index(call);
-	(void) sql_run(call, &fold_ledger,
-				   (Datum[]){TimestampTzGetDatum(due_before),
-							 Int64GetDatum(budget), Int32GetDatum(first_epoch),
-							 Int32GetDatum(last_epoch)}, NULL);
-	folded = DatumGetInt64(sql_value(0, 1, &isnull));
+	if (sql_run(call, &find_folded, NULL, NULL) > 0)
+	{
+		Datum		began;
+
+		for (int i = 0; i < lengthof(last); i++)
+			last[i] = sql_value(0, i + 1, &isnull);
+		began = sql_value(0, 4, &isnull);
+		if (!isnull &&
+			still_seen(table->relation,
+					   FullTransactionIdFromU64(DatumGetUInt64(began))))
+		{
+			since = FullTransactionIdFromU64(DatumGetUInt64(began));
+			batches = DatumGetInt32(sql_value(0, 5, &isnull));
+		}
+	}
+	if (batches < MAX_BATCHES_KEPT)
+	{
+		(void) sql_run(call, &fold_ledger,
+					   (Datum[]) {TimestampTzGetDatum(due_before),
+								  Int64GetDatum(budget),
+								  Int32GetDatum(first_epoch),
+								  Int32GetDatum(last_epoch),
+								  last[0], last[1], last[2],
+								  UInt64GetDatum(U64FromFullTransactionId(since)),
+								  Int32GetDatum(batches + 1)}, NULL);
+		folded = DatumGetInt64(sql_value(0, 1, &isnull));
+	}
 	sql_end(call);
 	return folded;
 }

@@ -69,19 +69,28 @@ sql_run(Call *call, SqlStatement *statement, Datum *values, const char *nulls)
 
 /*
  * For the rest of the call, have statements planned for the values at hand and
- * by index: the planner knows neither how small a batch is, when it plans for
- * any, nor how far the tables have grown since they were analyzed.  The caller
- * has called sql_begin(); call_end() puts the settings back.
+ * by index, in the order of the index: the planner knows neither how small a
+ * batch is, when it plans for any, nor how far the tables have grown since they
+ * were analyzed.  Taking few rows to be due where there are a million, it would
+ * read and sort that million for each batch.  Plans that do need a sort look
+ * forbiddingly dear this way, and are not worth compiling.  The caller has
+ * called sql_begin(); call_end() puts the settings back.
  */
 void
 sql_plan_by_index(Call *call)
 {
-	(void) set_config_option("plan_cache_mode", "force_custom_plan",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	(void) set_config_option("enable_seqscan", "off",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	static const char *const settings[][2] = {
+		{"plan_cache_mode", "force_custom_plan"},
+		{"enable_seqscan", "off"},
+		{"enable_bitmapscan", "off"},
+		{"enable_sort", "off"},
+		{"jit", "off"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1],
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
 }
 
 /* A value of the last result; rows and columns count from 0 and 1. */
