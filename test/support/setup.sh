@@ -2,7 +2,8 @@
 # Install the Debian packages that building and testing need; `make setup`.
 #
 # Does nothing, quickly, when all of them are there.  PG_MAJOR chooses the
-# PostgreSQL major version (15).  Never creates or starts a database cluster.
+# PostgreSQL major version (15).  Never creates or starts a database cluster,
+# nor any other service.
 set -euo pipefail
 
 support=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,6 +15,7 @@ packages=(
     "postgresql-$major-cron" "postgresql-$major-pgtap"
     libtap-parser-sourcehandler-pgtap-perl  # pg_prove
     libipc-run-perl                         # for PostgreSQL::Test
+    prometheus-postgres-exporter            # tests of examples/monitoring
     gcc libc6-dev make perl
 )
 
@@ -49,13 +51,26 @@ log=$build/setup.log
 # create_main_cluster in createcluster.conf (see pg_createcluster(8)); its
 # include directory lets us set it for just this installation.
 no_cluster=/etc/postgresql-common/createcluster.d/inventory_reservation.conf
-allow_cluster() {
-    "${as_root[@]}" rm -f "$no_cluster"
+
+# Likewise, the package of the exporter starts it, and again at each boot.  What
+# maintainer scripts may start is what policy-rc.d allows; where there is one
+# already (in most containers, to allow nothing) it is left alone.
+exporter=prometheus-postgres-exporter
+policy=/usr/sbin/policy-rc.d
+own_policy=
+clean_up() {
+    "${as_root[@]}" rm -f "$no_cluster" ${own_policy:+"$policy"}
     "${as_root[@]}" rmdir --ignore-fail-on-non-empty "${no_cluster%/*}"
 }
-trap allow_cluster EXIT
+trap clean_up EXIT
 "${as_root[@]}" mkdir -p "${no_cluster%/*}"
 echo "create_main_cluster = false" | "${as_root[@]}" tee "$no_cluster" >/dev/null
+if [[ " ${missing[*]} " == *" $exporter "* && ! -e $policy ]]; then
+    own_policy=yes
+    printf '%s\n' '#!/bin/sh' "case \" \$* \" in *\" $exporter\"*) exit 101 ;; esac" |
+        "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+fi
 
 # NEEDRESTART_SUSPEND: do not restart the user's services because of us.
 apt_get() {
@@ -70,4 +85,8 @@ if ! apt_get install --no-install-recommends "${missing[@]}"; then
     tail -n 30 "$log" >&2
     echo "setup: installation failed; all of apt's output is in build/setup.log" >&2
     exit 1
+fi
+if [[ " ${missing[*]} " == *" $exporter "* ]]; then
+    "${as_root[@]}" update-rc.d "$exporter" disable >>"$log" 2>&1 ||
+        echo "setup: could not disable $exporter; it would start with the system" >&2
 fi

@@ -1,7 +1,8 @@
-# README.md's examples work: every fenced block of SQL is run, in order, in one
-# psql session on a fresh server, as a reader would paste them.  Where a block
-# of text follows, it is compared with what psql printed; elsewhere an error is
-# a failure.
+# The examples of README.md work, and after them those of docs/operations.md:
+# every fenced block of SQL is run, in order, in one psql session for each file
+# on a fresh server, as a reader would paste them.  Where a block of text
+# follows, it is compared with what psql printed; elsewhere an error is a
+# failure.
 #
 # Ids and times differ in each run, and with them the width of columns.  So
 # both sides are compared with those masked and runs of blanks and dashes made
@@ -14,17 +15,23 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $readme = slurp_file("$FindBin::Bin/../../README.md");
-
-# The blocks, each with the line it begins in and the text that follows it.
-my @blocks;
-while ($readme =~ /^```sql\n(.*?)^```\n(?:```text\n(.*?)^```\n)?/msg)
+# The SQL blocks of a file, each with the line it begins in and the text that
+# follows it.
+sub examples_of
 {
-	my ($sql, $expected) = ($1, $2);
-	my $line = 1 + (substr($readme, 0, $-[0]) =~ tr/\n//);
-	push @blocks, { line => $line, sql => $sql, expected => $expected };
+	my ($file) = @_;
+	my $text = slurp_file("$FindBin::Bin/../../$file");
+	my @blocks;
+
+	while ($text =~ /^```sql\n(.*?)^```\n(?:```text\n(.*?)^```\n)?/msg)
+	{
+		my ($sql, $expected) = ($1, $2);
+		my $line = 1 + (substr($text, 0, $-[0]) =~ tr/\n//);
+		push @blocks, { line => $line, sql => $sql, expected => $expected };
+	}
+	cmp_ok(scalar(@blocks), '>', 5, "$file has examples");
+	return @blocks;
 }
-cmp_ok(scalar(@blocks), '>', 5, 'README.md has examples');
 
 my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init;
@@ -36,23 +43,6 @@ wal_level = logical
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_cron');
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
-
-# psql flushes its output before it reports an error, so both may go into one
-# file and keep their order.
-my $script = join '', map { "\\echo block $_->{line}\n$_->{sql}" } @blocks;
-my $script_file = "$PostgreSQL::Test::Utils::tmp_check/readme.sql";
-append_to_file($script_file, $script);
-
-my $both = '';
-IPC::Run::run(
-	[ 'psql', '-Xq', '-d', $node->connstr('shop') ],
-	'<', $script_file, '>', \$both, '2>&1');
-note $both;
-
-my %printed;
-my @parts = split /^block (\d+)\n/m, $both;
-is(shift @parts, '', 'psql says nothing before the first example');
-%printed = @parts;
 
 sub masked
 {
@@ -67,26 +57,62 @@ sub masked
 	return $text;
 }
 
-foreach my $block (@blocks)
+# Run examples in one session, and return what psql printed: line => text.
+# psql flushes its output before it reports an error, so both may go into one
+# file and keep their order.
+sub run_examples
 {
-	my $name = "example in line $block->{line}";
-	my $printed = $printed{ $block->{line} };
+	my ($database, @blocks) = @_;
+	return if !@blocks;
+	my $script = join '', map { "\\echo block $_->{line}\n$_->{sql}" } @blocks;
+	my $script_file = PostgreSQL::Test::Utils::tempdir . '/examples.sql';
+	append_to_file($script_file, $script);
 
-	if (!defined $printed)
-	{
-		fail("$name was run");
-	}
-	elsif (defined $block->{expected})
-	{
-		is(masked($printed), masked($block->{expected}),
-			"$name prints what README.md says");
-	}
-	else
-	{
-		unlike($printed, qr/^(ERROR|FATAL|PANIC|WARNING|invalid command)/m,
-			"$name works");
-	}
+	my $both = '';
+	IPC::Run::run(
+		[ 'psql', '-Xq', '-d', $node->connstr($database) ],
+		'<', $script_file, '>', \$both, '2>&1');
+	note $both;
+
+	my @parts = split /^block (\d+)\n/m, $both;
+	is(shift @parts, '', 'psql says nothing before the first example');
+	return @parts;
 }
+
+# Run the examples of a file: in the database shop, but those for pg_cron where
+# that is.
+sub examples_work
+{
+	my ($file) = @_;
+	my @blocks = examples_of($file);
+	my %printed = (
+		run_examples('shop', grep { $_->{sql} !~ /\bcron\./ } @blocks),
+		run_examples('postgres', grep { $_->{sql} =~ /\bcron\./ } @blocks));
+
+	foreach my $block (@blocks)
+	{
+		my $name = "example in line $block->{line} of $file";
+		my $printed = $printed{ $block->{line} };
+
+		if (!defined $printed)
+		{
+			fail("$name was run");
+		}
+		elsif (defined $block->{expected})
+		{
+			is(masked($printed), masked($block->{expected}),
+				"$name prints what the file says");
+		}
+		else
+		{
+			unlike($printed, qr/^(ERROR|FATAL|PANIC|WARNING|invalid command)/m,
+				"$name works");
+		}
+	}
+	return;
+}
+
+examples_work('README.md');
 
 # What the examples under "Security" promise: the tables are the new owner's,
 # and the buyer's role can buy and no more.
@@ -108,6 +134,13 @@ foreach my $query ('SELECT * FROM inv.inv_stock',
 	($status, $out, $err) =
 	  $node->psql('shop', $query, extra_params => [ '-U', 'storefront' ]);
 	like($err, qr/permission denied/, "the buyer may not: $query");
+}
+
+examples_work('docs/operations.md');
+foreach my $command ($node->safe_psql('postgres',
+		"SELECT command FROM cron.job WHERE jobname LIKE 'inventory %'") =~ /.+/g)
+{
+	is($node->psql('shop', $command), 0, "the job works: $command");
 }
 
 is($node->safe_psql('shop', 'SELECT count(*) FROM inv.inv_check()'),
