@@ -13,10 +13,12 @@
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "settings.h"
 
+bool		library_is_preloaded = false;
 int			setting_default_ttl = 300;
 int			setting_max_ttl = 86400;
 int			setting_idempotency_retention = 86400;
@@ -38,6 +40,8 @@ int			setting_ledger_retention = -1;
 void
 settings_define(void)
 {
+	library_is_preloaded = process_shared_preload_libraries_in_progress;
+
 	DefineCustomIntVariable("inventory_reservation.default_ttl",
 							"How long a hold lives when neither the caller nor the item says.",
 							"Capped by inventory_reservation.max_ttl.",

@@ -11,6 +11,9 @@
 /* The most holds that one sweep takes on: bounds its memory and its locks. */
 #define MAX_EXPIRE_BATCH 100000
 
+/* By shared_preload_libraries: there are background workers, if enabled. */
+extern bool library_is_preloaded;
+
 extern int	setting_default_ttl;	/* seconds */
 extern int	setting_max_ttl;	/* seconds */
 extern int	setting_idempotency_retention;	/* seconds */

@@ -27,6 +27,7 @@
 #include "utils/lsyscache.h"
 
 #include "functions/arguments.h"
+#include "settings.h"
 #include "table/sql.h"
 
 PG_FUNCTION_INFO_V1(inv_schedule);
@@ -116,7 +117,17 @@ notices_end(int level)
 		AtEOXact_GUC(true, level);
 }
 
-/* Say what a database without pg_cron can do. */
+/* Is there somebody else who sweeps? */
+static bool
+worker_sweeps(void)
+{
+	return library_is_preloaded && setting_worker_enabled;
+}
+
+/*
+ * Say what a database without pg_cron can do; CREATE EXTENSION says nothing
+ * where it is not needed.
+ */
 static void
 notice_no_pg_cron(void)
 {
@@ -124,11 +135,16 @@ notice_no_pg_cron(void)
 	char	   *schema = get_namespace_name(catalog_schema());
 	char	   *command = psprintf("SELECT %s.inv_expire(NULL::bigint)",
 								   quote_identifier(schema));
-	int			level = notices_begin();
+	int			level;
 
+	if (creating_extension && worker_sweeps())
+		return;
+	level = notices_begin();
 	ereport(NOTICE,
 			(errmsg("pg_cron is not installed in database \"%s\"", database),
-			 errdetail("No job sweeps expired holds. They count as free all the same."),
+			 worker_sweeps()
+			 ? errdetail("A background worker sweeps expired holds.")
+			 : errdetail("No job sweeps expired holds. They count as free all the same."),
 			 errhint("Install pg_cron here and run SELECT %s.inv_schedule(), or in pg_cron's own database run SELECT cron.schedule_in_database(%s, '%s', %s, %s).",
 					 quote_identifier(schema),
 					 quote_literal_cstr(psprintf("%s in %s", JOB_NAME, database)),

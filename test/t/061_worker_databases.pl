@@ -91,6 +91,11 @@ sub test_books
 
 $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(one two plain later);
 make_shop($_, 5) for qw(one two);
+my ($status, $stdout, $stderr) = $node->psql('postgres',
+	'CREATE EXTENSION inventory_reservation; SELECT inv_schedule();'
+	  . 'DROP EXTENSION inventory_reservation');
+is(scalar(() = $stderr =~ /NOTICE/g), 1, 'CREATE EXTENSION asks nobody to schedule a sweep');
+like($stderr, qr/DETAIL:  A background worker sweeps/, 'somebody sweeps');
 cmp_ok(takes(20, is_swept($_)), '<', 6, "database $_ is swept") for qw(one two);
 cmp_ok(takes(20, sub { visits('plain') }), '<', 6,
 	'the one without has been looked at');
