@@ -172,8 +172,15 @@ cmp_ok(visits('one'), '>', $visits{one} + 3,
 my $quiet = visits('two') - $visits{two};
 cmp_ok($quiet, '>=', 1, 'one with the extension, at rest, gets visits');
 cmp_ok($quiet, '<=', 4, 'but few');
+# Just after such a visit, with 24 seconds to the next, a change there counts.
+$quiet = visits('two');
+takes(20, sub { visits('two') > $quiet });
+$node->safe_psql('postgres', 'ALTER SYSTEM SET inventory_reservation.naptime = 4');
+$node->reload;
 $node->safe_psql('two', q{SELECT inv_reserve('A', 1, ttl => '100 milliseconds')});
-cmp_ok(takes(20, is_swept('two')), '<', 6, 'until something is held there');
+cmp_ok(takes(30, is_swept('two')), '<', 12, 'until something is held there');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET inventory_reservation.naptime = 1');
+$node->reload;
 $node->safe_psql('plain', 'CREATE TABLE t AS SELECT 1');
 cmp_ok(takes(30, sub { visits('plain') == 2 }), '<', 30,
 	'rows inserted are a reason to look again');
