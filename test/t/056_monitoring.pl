@@ -18,7 +18,7 @@ my $top = "$FindBin::Bin/../..";
 my $examples = "$top/examples/monitoring";
 my $manual = slurp_file("$top/docs/operations.md");
 
-my $node = inventory_node('shop', conf => <<'CONF');
+my $node = inventory_node('shop', init => { allows_streaming => 1 }, conf => <<'CONF');
 shared_preload_libraries = 'inventory_reservation'
 inventory_reservation.worker_enabled = off
 inventory_reservation.naptime = 1s
@@ -29,11 +29,11 @@ CONF
 # The exporter
 #
 
-# Have an exporter with these queries scraped.  Returns what it delivers, as
+# Have an exporter with these queries scraped, of a server.  Returns what it delivers, as
 # name => [ { labels => { }, value => } ], and name => type.
 sub scrape
 {
-	my ($file, $what) = @_;
+	my ($file, $what, $server) = (@_, $node);
 	my $port = PostgreSQL::Test::Cluster::get_free_port();
 	my $url = "http://127.0.0.1:$port/metrics";
 	my $http = HTTP::Tiny->new(timeout => 60, no_proxy => [ '127.0.0.1' ]);
@@ -41,7 +41,7 @@ sub scrape
 
 	local $ENV{DATA_SOURCE_NAME} = sprintf
 	  'user=inventory_monitor dbname=postgres host=%s port=%s',
-	  $node->host, $node->port;
+	  $server->host, $server->port;
 	my $exporter = IPC::Run::start(
 		[
 			'prometheus-postgres-exporter', "--extend.query-path=$file",
@@ -322,6 +322,22 @@ while ($source =~ /ereport\((?:LOG|WARNING|NOTICE),.*?errmsg\((?:"((?:[^"\\]|\\.
 }
 cmp_ok($messages, '>', 5, "$messages messages for the log");
 is_deeply(\@silent, [], 'docs/operations.md explains each');
+
+#
+# A standby
+#
+
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby);
+($metrics) = scrape("$examples/queries.yaml", 'standby', $standby);
+is(value_of($metrics, 'inventory_in_recovery'), 1, 'it says what it is');
+is(value_of($metrics, 'inventory_hold_live_lines'), 1, 'and sees the holds');
+($metrics) = scrape("$examples/check.yaml", 'check on the standby', $standby);
+is(value_of($metrics, 'inventory_check_violations'), 0, 'and may check');
+$standby->stop;
 
 #
 # Without shared_preload_libraries
