@@ -131,6 +131,11 @@ CREATE INDEX inv_reservation_held
 	ON inv_reservation (item_id, location_id, expires_at, stripe)
 	WHERE status = 'active';
 
+/* reconciliation: what is held, but not in the index above */
+CREATE INDEX inv_reservation_confirming
+	ON inv_reservation (item_id, location_id, stripe)
+	WHERE status = 'confirming';
+
 /* the purge: what closed without an order, oldest first */
 CREATE INDEX inv_reservation_closed ON inv_reservation (closed_at)
 	WHERE status IN ('cancelled', 'expired');
@@ -221,6 +226,17 @@ CREATE TABLE inv_stock_state (
 	PRIMARY KEY (item_id, location_id)
 );
 
+/* see src/records/ledger_balance.c */
+CREATE TABLE inv_ledger_balance (
+	item_id bigint NOT NULL,
+	location_id integer NOT NULL,
+	stripe integer NOT NULL,
+	on_hand bigint NOT NULL,
+	reserved bigint NOT NULL,
+	generation bigint NOT NULL,
+	PRIMARY KEY (item_id, location_id, stripe)
+) WITH (fillfactor = 70);
+
 CREATE TABLE inv_progress (
 	task text COLLATE "C" PRIMARY KEY,
 	epoch integer,
@@ -254,6 +270,8 @@ CREATE TABLE inv_reconciliation (
 	found text,
 	expected text,
 	action text,
+	scope text COLLATE "C",
+	key text COLLATE "C",
 	PRIMARY KEY (run, "row")
 );
 
@@ -335,7 +353,7 @@ COMMENT ON TABLE inv_ledger IS 'Every change of stock, append-only: the audit tr
 COMMENT ON COLUMN inv_ledger.entry_id IS 'Number of the entry, with gaps. Of one stock row''s entries, the order of the changes.';
 COMMENT ON COLUMN inv_ledger.at IS 'When the change was made, by the server''s clock.';
 COMMENT ON COLUMN inv_ledger.xid IS 'The transaction that made it.';
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return, or restripe (units moved between stripes of a SKU); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return, restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON COLUMN inv_ledger.item_id IS 'The item.';
 COMMENT ON COLUMN inv_ledger.location_id IS 'The location.';
 COMMENT ON COLUMN inv_ledger.stripe IS 'The stripe.';
@@ -370,8 +388,16 @@ COMMENT ON COLUMN inv_stock_state.location_id IS 'The location.';
 COMMENT ON COLUMN inv_stock_state.in_stock IS 'Whether there were units that could be held, those under dead holds not counted.';
 COMMENT ON COLUMN inv_stock_state.changed_at IS 'When it was told.';
 
+COMMENT ON TABLE inv_ledger_balance IS 'What the ledger adds up to for each stock row, up to the place that task "ledger balance" of inv_progress has reached. Reconciliation compares the counters with it and with the entries behind that place.';
+COMMENT ON COLUMN inv_ledger_balance.item_id IS 'The item.';
+COMMENT ON COLUMN inv_ledger_balance.location_id IS 'The location.';
+COMMENT ON COLUMN inv_ledger_balance.stripe IS 'The stripe.';
+COMMENT ON COLUMN inv_ledger_balance.on_hand IS 'Sum of delta_on_hand in units, what was purged included.';
+COMMENT ON COLUMN inv_ledger_balance.reserved IS 'Sum of delta_reserved in units, what was purged included.';
+COMMENT ON COLUMN inv_ledger_balance.generation IS 'The run that began the balances; a row of another generation counts as nothing.';
+
 COMMENT ON TABLE inv_progress IS 'How far each task of upkeep has come in the ledger.';
-COMMENT ON COLUMN inv_progress.task IS 'The task. purge: the newest ledger entry that was purged; edges: up to where entries were looked at for back_in_stock and out_of_stock; ring: the newest for which NOTIFY was rung.';
+COMMENT ON COLUMN inv_progress.task IS 'The task. purge: the newest ledger entry that was purged; edges: up to where entries were looked at for back_in_stock and out_of_stock; ledger balance: the newest that is in inv_ledger_balance; reconcile: the newest that reconciliation has followed; ring: the newest for which NOTIFY was rung.';
 COMMENT ON COLUMN inv_progress.epoch IS 'Place in the ledger, with the next two columns.';
 COMMENT ON COLUMN inv_progress.xid IS 'Place in the ledger.';
 COMMENT ON COLUMN inv_progress.entry_id IS 'Place in the ledger.';
@@ -388,7 +414,7 @@ COMMENT ON COLUMN inv_waitlist.joined_at IS 'Since when.';
 COMMENT ON COLUMN inv_waitlist.state IS 'waiting, offered, taken, lapsed or left.';
 COMMENT ON COLUMN inv_waitlist.reservation_id IS 'The hold he was offered.';
 
-COMMENT ON TABLE inv_reconciliation IS 'What reconciliation runs found and did; not filled by this version.';
+COMMENT ON TABLE inv_reconciliation IS 'What reconciliation runs found and did.';
 COMMENT ON COLUMN inv_reconciliation.run IS 'The run.';
 COMMENT ON COLUMN inv_reconciliation."row" IS 'Number of the finding within the run.';
 COMMENT ON COLUMN inv_reconciliation.at IS 'When it was found.';
@@ -400,7 +426,9 @@ COMMENT ON COLUMN inv_reconciliation.reservation_id IS 'The reservation concerne
 COMMENT ON COLUMN inv_reconciliation.order_id IS 'The order concerned.';
 COMMENT ON COLUMN inv_reconciliation.found IS 'What was there.';
 COMMENT ON COLUMN inv_reconciliation.expected IS 'What should have been there.';
-COMMENT ON COLUMN inv_reconciliation.action IS 'What was done about it.';
+COMMENT ON COLUMN inv_reconciliation.action IS 'What was done about it; NULL while the run is at work on it.';
+COMMENT ON COLUMN inv_reconciliation.scope IS 'Scope of the idempotency key concerned.';
+COMMENT ON COLUMN inv_reconciliation.key IS 'The idempotency key concerned.';
 
 COMMENT ON SEQUENCE inv_item_item_id_seq IS 'Numbers items.';
 COMMENT ON SEQUENCE inv_location_location_id_seq IS 'Numbers locations.';
@@ -409,6 +437,7 @@ COMMENT ON SEQUENCE inv_waitlist_entry_id_seq IS 'Numbers entries of the waitlis
 
 COMMENT ON INDEX inv_reservation_expiry IS 'Finds dead holds for the sweep.';
 COMMENT ON INDEX inv_reservation_held IS 'Finds the holds on one stock row, those that die first in front.';
+COMMENT ON INDEX inv_reservation_confirming IS 'Finds what is being confirmed on one stock row, for reconciliation.';
 COMMENT ON INDEX inv_reservation_closed IS 'Finds what the purge may delete.';
 COMMENT ON INDEX inv_order_open IS 'Orders whose goods have not left, the oldest first.';
 COMMENT ON INDEX inv_stock_striped IS 'Finds the SKUs whose stock is in stripes.';
@@ -538,6 +567,18 @@ CREATE TYPE inv_event AS (
 	reason text
 );
 COMMENT ON TYPE inv_event IS 'An entry of the ledger with its place in the feed, the cursor. sku and location are as of now; of the events of one stock row, that with the greatest entry_id says how it is.';
+CREATE TYPE inv_drift AS (
+	finding text,
+	sku text,
+	location text,
+	stripe integer,
+	reservation_id uuid,
+	order_id uuid,
+	found text,
+	expected text,
+	action text
+);
+COMMENT ON TYPE inv_drift IS 'Something that reconciliation found wrong: where, what was found, what was expected, and what was done about it.';
 
 /* ------------------------------------------------------------------------
  * The buyer's calls
@@ -801,6 +842,13 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_purge';
 COMMENT ON FUNCTION inv_purge IS 'Deletes one batch of keys past their retention and, when older_than is given, of cancelled and expired reservations and ledger rows that old; returns the number of rows, 0 when nothing is due. What goes from the ledger is kept in sum, in inv_opening_balance.';
+
+CREATE FUNCTION inv_reconcile(
+	repair boolean DEFAULT false, complete boolean DEFAULT false)
+RETURNS SETOF inv_drift
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'inv_reconcile';
+COMMENT ON FUNCTION inv_reconcile IS 'Compares stock with active lines and ledger, reservations with orders, keys with what they made: what has changed since the last run and a slice of the rest, or with complete all of it. A row a finding. With repair, puts right what can be, each under the locks of a buyer, at most inventory_reservation.expire_batch_size of them, with compensating ledger entries.';
 
 CREATE FUNCTION inv_schedule()
 RETURNS bigint

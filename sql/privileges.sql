@@ -137,6 +137,7 @@ SELECT status FROM inv.inv_return(:'order_id', 'A', 1);
 SELECT status FROM inv.inv_cancel_order(:'order_id');
 SELECT inv.inv_expire();
 SELECT inv.inv_purge();
+SELECT count(*) FROM inv.inv_reconcile(true);
 CALL inv.inv_maintain();
 SELECT count(*) FROM inv.inv_check();
 SELECT status FROM inv.inv_reserve('OP');

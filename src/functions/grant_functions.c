@@ -105,6 +105,7 @@ static const Grantable routines[] = {
 	{"inv_expire", OPERATOR},
 	{"inv_maintain", OPERATOR},
 	{"inv_purge", OPERATOR},
+	{"inv_reconcile", OPERATOR},
 	{"inv_stat_reset", OPERATOR},
 };
 
@@ -125,6 +126,7 @@ static const Grantable relations[] = {
 	{"inv_ledger_epoch", AUDITOR},
 	{"inv_opening_balance", AUDITOR},
 	{"inv_stock_state", AUDITOR},
+	{"inv_ledger_balance", AUDITOR},
 	{"inv_progress", AUDITOR},
 	{"inv_waitlist", AUDITOR},
 	{"inv_reconciliation", AUDITOR},

@@ -36,6 +36,18 @@
 #include "table/row.h"
 #include "table/sql.h"
 
+/* $1 to $3 a key; does nothing if the row is there */
+static SqlStatement insert_stock = {
+	"INSERT INTO inv_stock (item_id, location_id, stripe,"
+	" backorder_unlimited, version)"
+	" SELECT $1, $2, $3,"
+	" coalesce(pg_catalog.bool_or(backorder_unlimited), false),"
+	" ($3 = 0)::integer"
+	" FROM inv_stock WHERE item_id = $1 AND location_id = $2"
+	" ON CONFLICT DO NOTHING",
+	SPI_OK_INSERT, 3, {INT8OID, INT4OID, INT4OID}
+};
+
 /*
  * Make the first "stripes" stock rows of a SKU, where they are not there yet,
  * and the default location.  For the shop's calls; buyers find no row and are
@@ -48,16 +60,6 @@ stock_create(Call *call, int64 item_id, int32 location_id, int stripes)
 		"INSERT INTO inv_location (location_id, code, name)"
 		" VALUES (0, 'default', 'Default location') ON CONFLICT DO NOTHING",
 		SPI_OK_INSERT
-	};
-	static SqlStatement insert_stock = {
-		"INSERT INTO inv_stock (item_id, location_id, stripe,"
-		" backorder_unlimited, version)"
-		" SELECT $1, $2, $3,"
-		" coalesce(pg_catalog.bool_or(backorder_unlimited), false),"
-		" ($3 = 0)::integer"
-		" FROM inv_stock WHERE item_id = $1 AND location_id = $2"
-		" ON CONFLICT DO NOTHING",
-		SPI_OK_INSERT, 3, {INT8OID, INT4OID, INT4OID}
 	};
 
 	sql_begin(call);
@@ -74,6 +76,27 @@ stock_create(Call *call, int64 item_id, int32 location_id, int stripes)
 	}
 	sql_end(call);
 	call_next_command(call);
+}
+
+/*
+ * Make a stock row that is missing, empty: for reconciliation, which then says
+ * what is on it.  The caller has locked the first stripe, if that is there.
+ * False if somebody else has made it meanwhile.
+ */
+bool
+stock_restore(Call *call, StockKey key)
+{
+	Datum		values[3] = {
+		Int64GetDatum(key.item_id), Int32GetDatum(key.location_id),
+		Int32GetDatum(key.stripe)
+	};
+	bool		made;
+
+	sql_begin(call);
+	made = sql_run(call, &insert_stock, values, NULL) > 0;
+	sql_end(call);
+	call_next_command(call);
+	return made;
 }
 
 /*
@@ -137,6 +160,24 @@ stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 	ledger_append(call, posting, row->key.item_id, row->key.location_id,
 				  row->key.stripe, delta_on_hand, delta_reserved,
 				  row->on_hand, row->reserved);
+}
+
+/*
+ * Put the counters of a locked row right, and the ledger with them: the entry is
+ * what brings the sums of the row's entries, "booked", to the new counters.
+ * stock_write() must follow.
+ */
+void
+stock_correct(Call *call, StockRow *row, int64 on_hand, int64 reserved,
+			  int64 booked_on_hand, int64 booked_reserved,
+			  const Posting *posting)
+{
+	row->on_hand = on_hand;
+	row->reserved = reserved;
+	row->changed = true;
+	ledger_append(call, posting, row->key.item_id, row->key.location_id,
+				  row->key.stripe, on_hand - booked_on_hand,
+				  reserved - booked_reserved, on_hand, reserved);
 }
 
 /* Post a hold of so many units, which dies at a moment. */

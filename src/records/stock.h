@@ -99,6 +99,9 @@ extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 					   int64 delta_reserved, const Posting *posting);
 extern void stock_post_hold(Call *call, StockRow *row, int64 units,
 							TimestampTz expires_at, const Posting *posting);
+extern void stock_correct(Call *call, StockRow *row, int64 on_hand,
+						  int64 reserved, int64 booked_on_hand,
+						  int64 booked_reserved, const Posting *posting);
 extern TimestampTz stock_earliest_expiry(const StockRow *rows, int count);
 pg_noreturn extern void stock_report_retired(Call *call, int64 item_id,
 											 int32 location_id);
@@ -111,5 +114,6 @@ extern void stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
 								 int32 location_id);
 extern void stock_create(Call *call, int64 item_id, int32 location_id,
 						 int stripes);
+extern bool stock_restore(Call *call, StockKey key);
 
 #endif							/* INVENTORY_STOCK_H */

@@ -16,6 +16,11 @@
  * - The ledger and the opening balances still add up to the stock: what an
  *   entry has changed is added to the opening balance of its stock row in the
  *   transaction that deletes the entry.
+ * - Reconciliation keeps sums of the ledger up to a place
+ *   (records/ledger_balance.c), and still has to follow some entries: what is
+ *   behind either place stays.  Should nobody have reconciled for an hour, and
+ *   entries be due there, the sums are given up instead, and the next
+ *   reconciliation begins them anew.
  * - What reads the ledger in its order can tell that entries which it has not
  *   seen are gone.  Entries therefore go in that order, and only such that no
  *   running transaction can write one before them (records/ledger_epoch.c);
@@ -36,7 +41,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "records/ledger.h"
+#include "records/ledger_balance.h"
 #include "rules/purge.h"
 #include "settings.h"
 #include "table/sql.h"
@@ -116,9 +121,34 @@ static SqlStatement find_folded = {
 };
 
 /*
+ * $1 due before: the place up to which reconciliation allows entries to go, and
+ * whether it must be overruled
+ */
+static SqlStatement find_walk = {
+	.text = "SELECT walk.epoch, walk.xid, walk.entry_id,"
+	" walk.updated_at < pg_catalog.clock_timestamp() - '1 hour'::interval"
+	"  AND coalesce((SELECT entry.at < $1 FROM inv_ledger AS entry"
+	"   WHERE ROW(entry.epoch, entry.xid, entry.entry_id)"
+	"     > ROW(walk.epoch, walk.xid, walk.entry_id)"
+	"   ORDER BY entry.epoch, entry.xid, entry.entry_id LIMIT 1), false)"
+	" FROM inv_progress AS walk"
+	" WHERE walk.task IN ('ledger balance', 'reconcile')"
+	"  AND EXISTS (SELECT FROM inv_progress WHERE task = 'ledger balance')"
+	" ORDER BY walk.epoch, walk.xid, walk.entry_id LIMIT 1",
+	.expected = SPI_OK_SELECT,
+	.nargs = 1,
+	.argument_types = {TIMESTAMPTZOID}
+};
+
+static SqlStatement give_up_walk = {
+	.text = "DELETE FROM inv_progress WHERE task = 'ledger balance'",
+	.expected = SPI_OK_DELETE
+};
+
+/*
  * $1 due before, $2 how many, $3 and $4 this server's own epochs, $5 to $7 the
- * last entry that went, $8 and $9 what find_folded is to tell; index
- * inv_ledger_pkey.  Takes the first entries, up to one that is not due.
+ * last entry that went, $8 and $9 what find_folded is to tell, $10 to $12 the
+ * last that may go; index inv_ledger_pkey.  Takes the first entries, up to one that is not due.
  */
 static SqlStatement fold_ledger = {
 	.text = "WITH oldest AS MATERIALIZED ("
@@ -128,6 +158,7 @@ static SqlStatement fold_ledger = {
 	"   < ROW($4, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
 	"  AND (epoch < $3 OR"
 	"   xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
+	"  AND ROW(epoch, xid, entry_id) <= ROW($10, $11, $12)"
 	" ORDER BY epoch, xid, entry_id LIMIT $2"
 	"), young AS MATERIALIZED ("
 	" SELECT epoch, xid, entry_id FROM oldest WHERE at >= $1"
@@ -161,9 +192,9 @@ static SqlStatement fold_ledger = {
 	"  updated_at = excluded.updated_at"
 	") SELECT count(*) FROM deleted",
 	.expected = SPI_OK_SELECT,
-	.nargs = 9,
+	.nargs = 12,
 	.argument_types = {TIMESTAMPTZOID, INT8OID, INT4OID, INT4OID, INT4OID,
-	XID8OID, INT8OID, XID8OID, INT4OID}
+	XID8OID, INT8OID, XID8OID, INT4OID, INT4OID, XID8OID, INT8OID}
 };
 
 /* The moment before which a key is past its retention. */
@@ -250,10 +281,34 @@ still_seen(Relation relation, FullTransactionId since)
 }
 
 /*
+ * The last entry that reconciliation allows to go, three columns.  If it has not
+ * been at work for long it is overruled.
+ */
+static void
+find_last_to_fold(Call *call, TimestampTz due_before, Datum *place)
+{
+	Datum		values[] = {TimestampTzGetDatum(due_before)};
+	bool		isnull;
+
+	place[0] = Int32GetDatum(PG_INT32_MAX);
+	place[1] = UInt64GetDatum(PG_UINT64_MAX);
+	place[2] = Int64GetDatum(PG_INT64_MAX);
+	if (sql_run(call, &find_walk, values, NULL) == 0)
+		return;
+	if (DatumGetBool(sql_value(0, 4, &isnull)))
+		(void) sql_run(call, &give_up_walk, NULL, NULL);
+	else
+	{
+		for (int i = 0; i < 3; i++)
+			place[i] = sql_value(0, i + 1, &isnull);
+	}
+}
+
+/*
  * Put at most "budget" ledger entries that were made before "due_before" into
  * opening balances, and return how many.  Two batches at a time would want the
- * same entries, so while somebody else is at it, nothing is due.  The lock is on
- * no table: vacuum may run meanwhile.
+ * same entries, so while somebody else is at it, or reconciles, nothing is due.
+ * The locks are on no table: vacuum may run meanwhile.
  */
 int64
 purge_ledger(Call *call, TimestampTz due_before, int64 budget)
@@ -268,10 +323,13 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 	bool		isnull;
 	Datum		last[3] = {Int32GetDatum(PG_INT32_MIN), UInt64GetDatum(0),
 	Int64GetDatum(PG_INT64_MIN)};
+	Datum		limit[3];
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
 					   RelationGetRelid(table->relation), 0);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return 0;
+	if (!ledger_walk_try_lock(call))
 		return 0;
 	ledger_own_epochs(call, &first_epoch, &last_epoch);
 	sql_begin(call);
@@ -293,6 +351,7 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 	}
 	if (batches < MAX_BATCHES_KEPT)
 	{
+		find_last_to_fold(call, due_before, limit);
 		(void) sql_run(call, &fold_ledger,
 					   (Datum[]) {TimestampTzGetDatum(due_before),
 								  Int64GetDatum(budget),
@@ -300,7 +359,8 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 								  Int32GetDatum(last_epoch),
 								  last[0], last[1], last[2],
 								  UInt64GetDatum(U64FromFullTransactionId(since)),
-								  Int32GetDatum(batches + 1)}, NULL);
+								  Int32GetDatum(batches + 1),
+								  limit[0], limit[1], limit[2]}, NULL);
 		folded = DatumGetInt64(sql_value(0, 1, &isnull));
 	}
 	sql_end(call);

@@ -16,6 +16,7 @@
 #include "rules/expire.h"
 #include "rules/feed.h"
 #include "rules/purge.h"
+#include "rules/reconcile.h"
 #include "rules/stripes.h"
 #include "rules/upkeep.h"
 #include "settings.h"
@@ -112,6 +113,7 @@ const UpkeepStep upkeep_steps[] = {
 	{"sweep in turn", true, sweep_in_turn},
 	{"sweep", false, sweep},
 	{"tell stock edges", false, edges},
+	{"reconcile", true, reconcile_in_background},
 	{"delete idempotency keys", false, delete_keys},
 	{"delete closed reservations", false, delete_reservations},
 	{"fold old ledger entries", false, fold_ledger},

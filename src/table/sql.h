@@ -11,7 +11,7 @@
 
 #include "table/call.h"
 
-#define SQL_MAX_ARGUMENTS 12
+#define SQL_MAX_ARGUMENTS 16
 
 /*
  * A statement, prepared once in a session.  Its text is fixed: names without

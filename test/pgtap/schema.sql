@@ -39,7 +39,7 @@ SELECT is(obj_description(oid, 'pg_extension'), 'atomic reservation of stock, in
 SELECT tables_are('inv', ARRAY[
     'inv_item', 'inv_location', 'inv_stock', 'inv_reservation', 'inv_idempotency',
     'inv_order', 'inv_ledger', 'inv_ledger_epoch', 'inv_opening_balance', 'inv_progress',
-    'inv_stock_state', 'inv_waitlist', 'inv_reconciliation']);
+    'inv_stock_state', 'inv_ledger_balance', 'inv_waitlist', 'inv_reconciliation']);
 
 -- columns in their order, on which the library relies
 CREATE FUNCTION pg_temp.columns_of(name text)
@@ -166,6 +166,14 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_opening_balance')$$, $
     ('on_hand', 'bigint', 'not null', ''),
     ('reserved', 'bigint', 'not null', '')$$,
     'columns of inv_opening_balance');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_ledger_balance')$$, $$VALUES
+    ('item_id', 'bigint', 'not null', ''),
+    ('location_id', 'integer', 'not null', ''),
+    ('stripe', 'integer', 'not null', ''),
+    ('on_hand', 'bigint', 'not null', ''),
+    ('reserved', 'bigint', 'not null', ''),
+    ('generation', 'bigint', 'not null', '')$$,
+    'columns of inv_ledger_balance');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_progress')$$, $$VALUES
     ('task', 'text', 'not null', ''),
     ('epoch', 'integer', 'null', ''),
@@ -196,7 +204,9 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_reconciliation')$$, $$
     ('order_id', 'uuid', 'null', ''),
     ('found', 'text', 'null', ''),
     ('expected', 'text', 'null', ''),
-    ('action', 'text', 'null', '')$$,
+    ('action', 'text', 'null', ''),
+    ('scope', 'text', 'null', ''),
+    ('key', 'text', 'null', '')$$,
     'columns of inv_reconciliation');
 
 -- texts that are compared are compared byte by byte, on every server alike
@@ -218,6 +228,7 @@ SELECT col_is_pk('inv', 'inv_order', 'order_id', 'key of inv_order');
 SELECT col_is_pk('inv', 'inv_ledger', ARRAY['epoch', 'xid', 'entry_id'], 'key of inv_ledger');
 SELECT col_is_pk('inv', 'inv_opening_balance', ARRAY['item_id', 'location_id', 'stripe'], 'key of inv_opening_balance');
 SELECT col_is_pk('inv', 'inv_stock_state', ARRAY['item_id', 'location_id'], 'key of inv_stock_state');
+SELECT col_is_pk('inv', 'inv_ledger_balance', ARRAY['item_id', 'location_id', 'stripe'], 'key of inv_ledger_balance');
 SELECT col_is_pk('inv', 'inv_progress', 'task', 'key of inv_progress');
 SELECT col_is_pk('inv', 'inv_waitlist', 'entry_id', 'key of inv_waitlist');
 SELECT col_is_pk('inv', 'inv_reconciliation', ARRAY['run', 'row'], 'key of inv_reconciliation');
@@ -231,6 +242,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE INDEX inv_idempotency_age ON inv.inv_idempotency USING btree (created_at)'),
     ('CREATE INDEX inv_order_open ON inv.inv_order USING btree (created_at) WHERE (status = ''confirmed''::text)'),
     ('CREATE INDEX inv_reservation_closed ON inv.inv_reservation USING btree (closed_at) WHERE (status = ANY (ARRAY[''cancelled''::text, ''expired''::text]))'),
+    ('CREATE INDEX inv_reservation_confirming ON inv.inv_reservation USING btree (item_id, location_id, stripe) WHERE (status = ''confirming''::text)'),
     ('CREATE INDEX inv_reservation_expiry ON inv.inv_reservation USING btree (expires_at) WHERE (status = ''active''::text)'),
     ('CREATE INDEX inv_reservation_held ON inv.inv_reservation USING btree (item_id, location_id, expires_at, stripe) WHERE (status = ''active''::text)'),
     ('CREATE INDEX inv_stock_striped ON inv.inv_stock USING btree (item_id, location_id) WHERE (stripe = 2048)'),
@@ -238,6 +250,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE UNIQUE INDEX inv_item_pkey ON inv.inv_item USING btree (item_id)'),
     ('CREATE UNIQUE INDEX inv_item_sku_key ON inv.inv_item USING btree (sku)'),
     ('CREATE UNIQUE INDEX inv_ledger_pkey ON inv.inv_ledger USING btree (epoch, xid, entry_id)'),
+    ('CREATE UNIQUE INDEX inv_ledger_balance_pkey ON inv.inv_ledger_balance USING btree (item_id, location_id, stripe)'),
     ('CREATE UNIQUE INDEX inv_location_code_key ON inv.inv_location USING btree (code)'),
     ('CREATE UNIQUE INDEX inv_location_pkey ON inv.inv_location USING btree (location_id)'),
     ('CREATE UNIQUE INDEX inv_opening_balance_pkey ON inv.inv_opening_balance USING btree (item_id, location_id, stripe)'),
@@ -399,7 +412,7 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reserv
 -- Row types of results
 --
 SELECT types_are('inv', ARRAY['inv_hold', 'inv_cart_hold', 'inv_batch_hold', 'inv_event', 'inv_confirmation', 'inv_cancellation', 'inv_stock_level',
-    'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state']);
+    'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state', 'inv_drift']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_hold')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('status', 'text'),
@@ -488,6 +501,17 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_order_
     ('metadata', 'jsonb'),
     ('lines', 'jsonb')$$,
     'columns of type inv_order_state');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_drift')$$, $$VALUES
+    ('finding', 'text'),
+    ('sku', 'text'),
+    ('location', 'text'),
+    ('stripe', 'integer'),
+    ('reservation_id', 'uuid'),
+    ('order_id', 'uuid'),
+    ('found', 'text'),
+    ('expected', 'text'),
+    ('action', 'text')$$,
+    'columns of type inv_drift');
 
 --
 -- Functions: names, arguments, defaults, results
@@ -537,6 +561,8 @@ INSERT INTO promised VALUES
      'bigint', 'v', 'u', false, 'c'),
     ('inv_receive', 'sku text, quantity bigint, location text DEFAULT NULL, reason text DEFAULT NULL, key text DEFAULT NULL',
      'inv_stock_level', 'v', 'u', false, 'c'),
+    ('inv_reconcile', 'repair boolean DEFAULT false, complete boolean DEFAULT false',
+     'SETOF inv_drift', 'v', 'u', false, 'c'),
     ('inv_record_payment', 'order_id uuid, status text',
      'inv_order', 'v', 'u', false, 'c'),
     ('inv_release', 'reservation_id uuid, sku text, quantity bigint, key text DEFAULT NULL',

@@ -41,6 +41,7 @@ my %writes = (
 	inv_load_stock => "'{A}', '{50}'",
 	inv_maintain => '',
 	inv_purge => "'1 microsecond'",
+	inv_reconcile => 'true',
 	inv_receive => "'A', 1",
 	inv_record_payment => "'$order', 'paid'",
 	inv_release => "'$hold', 'A', 1",
