@@ -25,6 +25,7 @@ SELECT finding, sku, location, stripe,
        (SELECT name FROM public.named WHERE id = order_id),
        public.masked(found), public.masked(expected), public.masked(action)
   FROM inv.inv_reconcile(repair, complete)
+ ORDER BY finding COLLATE "C", sku COLLATE "C", stripe, reservation_id
 $$;
 CREATE FUNCTION public.item(wanted text) RETURNS bigint LANGUAGE sql AS $$
 SELECT item_id FROM inv.inv_item WHERE sku = wanted

@@ -640,7 +640,7 @@ SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnames
               $$VALUES ('inv_maintain'::name)$$, 'the one procedure');
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND proretset$$,
               $$VALUES ('inv_check'::name), ('inv_events'), ('inv_load_stock'), ('inv_reserve_batch'),
-                       ('inv_stat_counters')$$, 'those that return several rows');
+                       ('inv_reconcile'), ('inv_stat_counters')$$, 'those that return several rows');
 
 --
 -- Privileges: nothing for PUBLIC
