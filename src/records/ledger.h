@@ -31,6 +31,16 @@ typedef struct LedgerPlace
 	int64		entry_id;
 } LedgerPlace;
 
+/*
+ * Work that walks over the ledger, each by one transaction at a time: whoever
+ * deletes entries or adds them up, and whoever tells edges.
+ */
+typedef enum LedgerTask
+{
+	LEDGER_BALANCES,
+	LEDGER_EDGES
+} LedgerTask;
+
 /* Before all entries. */
 extern const LedgerPlace ledger_beginning;
 
@@ -45,6 +55,8 @@ extern void ledger_own_epochs(Call *call, int32 *first, int32 *last);
 extern void ledger_end(Call *call, LedgerPlace *end);
 
 /* ledger_place.c */
+extern bool ledger_try_task(Call *call, LedgerTask task);
+extern void ledger_wait_for_task(Call *call, LedgerTask task);
 extern int	ledger_place_compare(const LedgerPlace *left,
 								 const LedgerPlace *right);
 extern bool ledger_place_parse(const char *text, LedgerPlace *place);

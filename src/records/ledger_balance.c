@@ -15,7 +15,7 @@
  *   (ledger_epoch.c says which may), so what is behind it is all that is
  *   missing from the balances.
  * - Balances and place change in one transaction, and only under the lock of
- *   ledger_walk_try_lock().
+ *   LEDGER_BALANCES.
  * - The purge deletes no entry behind the place, for its sum would be nowhere,
  *   and none at all while opening balances are being copied (purge.c; the same
  *   lock).  If it has waited for too long it takes the place away: then there
@@ -26,11 +26,7 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "storage/lock.h"
-#include "utils/rel.h"
 
 #include "records/ledger_balance.h"
 #include "table/sql.h"
@@ -211,31 +207,4 @@ ledger_balances_advance(Call *call, LedgerBalances *balances, int64 budget)
 	}
 	sql_end(call);
 	return added;
-}
-
-/*
- * The lock of the walk over the ledger: on no table, so vacuum may run, and
- * until the transaction ends.
- */
-static LockAcquireResult
-lock_walk(Call *call, bool dont_wait)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
-					   RelationGetRelid(call_open(call, TABLE_LEDGER)->relation),
-					   1);
-	return LockAcquire(&tag, ExclusiveLock, false, dont_wait);
-}
-
-bool
-ledger_walk_try_lock(Call *call)
-{
-	return lock_walk(call, true) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-void
-ledger_walk_wait_lock(Call *call)
-{
-	(void) lock_walk(call, false);
 }

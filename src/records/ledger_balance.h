@@ -26,7 +26,4 @@ extern int64 ledger_balances_open(Call *call, const LedgerBalances *balances,
 extern int64 ledger_balances_advance(Call *call, LedgerBalances *balances,
 									 int64 budget);
 
-extern bool ledger_walk_try_lock(Call *call);
-extern void ledger_walk_wait_lock(Call *call);
-
 #endif							/* INVENTORY_LEDGER_BALANCE_H */

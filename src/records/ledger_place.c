@@ -11,8 +11,12 @@
 #include <ctype.h>
 #include <errno.h>
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "records/ledger.h"
@@ -40,6 +44,32 @@ static SqlStatement write_progress = {
 	.nargs = 5,
 	.argument_types = {TEXTOID, INT4OID, XID8OID, INT8OID, JSONBOID}
 };
+
+/* The lock of a task, which is on no table: vacuum may run meanwhile. */
+static LockAcquireResult
+lock_task(Call *call, LedgerTask task, bool dont_wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
+					   RelationGetRelid(call_open(call, TABLE_LEDGER)->relation),
+					   task);
+	return LockAcquire(&tag, ExclusiveLock, false, dont_wait);
+}
+
+/* Take a task until the transaction ends; false if somebody else is at it. */
+bool
+ledger_try_task(Call *call, LedgerTask task)
+{
+	return lock_task(call, task, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* The same, waiting for him. */
+void
+ledger_wait_for_task(Call *call, LedgerTask task)
+{
+	(void) lock_task(call, task, false);
+}
 
 /* The order of the ledger. */
 int

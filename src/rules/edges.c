@@ -31,15 +31,11 @@
 #include <limits.h>
 
 #include "access/transam.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
-#include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/rel.h"
 
 #include "records/ledger.h"
 #include "records/stock.h"
@@ -523,16 +519,12 @@ tell_edge(Call *call, const Edge *edge)
 bool
 tell_edges(Call *call, int64 budget, int64 *rows)
 {
-	OpenTable  *table = call_open(call, TABLE_LEDGER);
 	SkuList		skus = {0};
-	LOCKTAG		tag;
 	Edge	   *edges;
 	int			count;
 	bool		more;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
-					   RelationGetRelid(table->relation), 1);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (!ledger_try_task(call, LEDGER_EDGES))
 		return false;
 
 	sql_begin(call);

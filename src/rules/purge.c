@@ -33,10 +33,8 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "storage/lock.h"
 #include "storage/procarray.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -308,13 +306,10 @@ find_last_to_fold(Call *call, TimestampTz due_before, Datum *place)
  * Put at most "budget" ledger entries that were made before "due_before" into
  * opening balances, and return how many.  Two batches at a time would want the
  * same entries, so while somebody else is at it, or reconciles, nothing is due.
- * The locks are on no table: vacuum may run meanwhile.
  */
 int64
 purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 {
-	OpenTable  *table = call_open(call, TABLE_LEDGER);
-	LOCKTAG		tag;
 	int32		first_epoch;
 	int32		last_epoch;
 	int64		folded = 0;
@@ -325,11 +320,7 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 	Int64GetDatum(PG_INT64_MIN)};
 	Datum		limit[3];
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
-					   RelationGetRelid(table->relation), 0);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return 0;
-	if (!ledger_walk_try_lock(call))
+	if (!ledger_try_task(call, LEDGER_BALANCES))
 		return 0;
 	ledger_own_epochs(call, &first_epoch, &last_epoch);
 	sql_begin(call);
@@ -342,7 +333,7 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 			last[i] = sql_value(0, i + 1, &isnull);
 		began = sql_value(0, 4, &isnull);
 		if (!isnull &&
-			still_seen(table->relation,
+			still_seen(call_open(call, TABLE_LEDGER)->relation,
 					   FullTransactionIdFromU64(DatumGetUInt64(began))))
 		{
 			since = FullTransactionIdFromU64(DatumGetUInt64(began));

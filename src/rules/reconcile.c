@@ -355,7 +355,7 @@ reconcile_in_background(Call *call, int64 *rows)
 {
 	ReconcileRun run;
 
-	if (!ledger_walk_try_lock(call))
+	if (!ledger_try_task(call, LEDGER_BALANCES))
 		return false;
 	reconcile_load(call, &run);
 	if (run.balances.generation == 0)
@@ -385,7 +385,7 @@ reconcile_at_once(Call *call, bool repair, bool complete)
 {
 	ReconcileRun run;
 
-	ledger_walk_wait_lock(call);
+	ledger_wait_for_task(call, LEDGER_BALANCES);
 	/* what whoever had it has left */
 	call_see_now(call);
 	reconcile_load(call, &run);
