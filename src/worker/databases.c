@@ -9,7 +9,7 @@
  * - once, when the database is first seen;
  * - when an extension has been made in it (announce.c);
  * - and where CREATE EXTENSION may have gone unannounced (COMMIT PREPARED),
- *   every LOOK_AGAIN naptimes, but only if rows have been inserted into the
+ *   after a longer while, but only if rows have been inserted into the
  *   database since, which CREATE EXTENSION cannot do without.  Sessions report
  *   those up to a minute late, but always after their commit.  The number is
  *   taken before the worker looks, so what it does not see changes the number
@@ -17,8 +17,8 @@
  *
  * A database that has the extension, but in which nobody holds anything and
  * nobody has changed anything since a worker found nothing to do, rests likewise
- * until somebody does, and gets a visit every LOOK_AGAIN naptimes for what only
- * the clock makes due.  A session that is at rest itself reports its first
+ * until somebody does, and gets a visit after that while for what only the
+ * clock makes due.  A session that is at rest itself reports its first
  * change at once, and further ones within ten seconds, so only holds that live
  * shorter than that may be swept later than a naptime after their death.
  *
@@ -53,8 +53,9 @@
 #include "worker/databases.h"
 #include "worker/worker.h"
 
-/* Databases without the extension, or at rest: once in so many naptimes. */
+/* Databases without the extension, or at rest: once in so many naptimes, */
 #define LOOK_AGAIN 6
+#define LOOK_AGAIN_AFTER (60 * 1000)	/* milliseconds, if that is earlier */
 
 /* The longest rest after failures, unless naptime is longer. */
 #define LONGEST_REST (5 * 60 * 1000)	/* milliseconds */
@@ -81,6 +82,13 @@ static int64
 naptime(void)
 {
 	return (int64) setting_naptime * 1000;
+}
+
+/* How long databases without the extension, or at rest, are left alone. */
+static int64
+long_naptime(void)
+{
+	return Max(naptime(), Min(LOOK_AGAIN * naptime(), LOOK_AGAIN_AFTER));
 }
 
 void
@@ -299,7 +307,7 @@ due(const Database *database)
 		case DATABASE_UNKNOWN:
 			return earliest;
 		case DATABASE_LACKS:
-			return Max(earliest, database->looked + LOOK_AGAIN * naptime());
+			return Max(earliest, database->looked + long_naptime());
 		case DATABASE_HAS:
 			if (!database->has_more)
 				earliest = Max(earliest, database->looked + naptime());
@@ -357,7 +365,7 @@ is_quiet(const Database *database, int64 now)
 		return false;
 	if (database->knowledge == DATABASE_HAS &&
 		(!database->at_rest ||
-		 now >= database->started + LOOK_AGAIN * naptime()))
+		 now >= database->started + long_naptime()))
 		return false;
 
 	read_counters(database->oid, &inserted, &changed);
