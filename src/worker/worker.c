@@ -84,7 +84,8 @@ typedef struct Work
  * Before each transaction: what a database's defaults, or code of the owner's
  * in an earlier batch, must not change.  Not to be repeatable or serializable,
  * because upkeep wants to see what was committed while it waited; not to be
- * read-only; not to wait.
+ * read-only; not to wait; not to compile what is run once and is done sooner
+ * than compiled.
  */
 static void
 set_defaults(void)
@@ -94,6 +95,7 @@ set_defaults(void)
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
 		{"lock_timeout", LOCK_WAIT},
+		{"jit", "off"},
 		{COMPAT_TRANSACTION_TIMEOUT, "0"},
 	};
 
