@@ -177,7 +177,7 @@ $quiet = visits('two');
 takes(20, sub { visits('two') > $quiet });
 $node->safe_psql('postgres', 'ALTER SYSTEM SET inventory_reservation.naptime = 4');
 $node->reload;
-$node->safe_psql('two', q{SELECT inv_reserve('A', 1, ttl => '100 milliseconds')});
+$node->safe_psql('two', q{SELECT inv_reserve('A', 1, ttl => '1 millisecond')});
 cmp_ok(takes(30, is_swept('two')), '<', 12, 'until something is held there');
 $node->safe_psql('postgres', 'ALTER SYSTEM SET inventory_reservation.naptime = 1');
 $node->reload;
