@@ -75,35 +75,27 @@ Datum
 inv_events(PG_FUNCTION_ARGS)
 {
 	bool		from_oldest = PG_ARGISNULL(0);
-	LedgerPlace place;
-	int32		left = read_max_count(fcinfo);
-	int32		first;
-	int32		last;
-	int			wanted;
+	LedgerPlace after;
+	int			left = read_max_count(fcinfo);
 	int			found;
+	FeedReader	reader;
 	Call	   *call;
 
 	if (!from_oldest)
-		read_cursor(fcinfo, &place);
+		read_cursor(fcinfo, &after);
 	InitMaterializedSRF(fcinfo, 0);
 
 	call = call_begin("inv_events()", CALL_READS);
-	if (from_oldest)
-		feed_begin_at_oldest(call, &place);
-	else
-		feed_check_place(call, &place);
-	ledger_own_epochs(call, &first, &last);
+	feed_begin(call, &reader, from_oldest ? NULL : &after);
 	do
 	{
-		wanted = Min(left, EVENTS_AT_ONCE);
+		CHECK_FOR_INTERRUPTS();
 		sql_begin(call);
-		sql_plan_by_index(call);
-		found = feed_page(call, &place, first, last, wanted);
+		found = feed_read(call, &reader, Min(left, EVENTS_AT_ONCE));
 		put_events((ReturnSetInfo *) fcinfo->resultinfo, found);
 		sql_end(call);
 		left -= found;
-		CHECK_FOR_INTERRUPTS();
-	} while (found == wanted && left > 0);
+	} while (found > 0 && left > 0);
 	call_end(call);
 	return (Datum) 0;
 }

@@ -192,10 +192,11 @@ static SqlStatement find_own_epochs = {
  * pg_snapshot_xmin(pg_current_snapshot()), nothing can be written any more
  * among the entries with
  *
- *		ROW(epoch, xid) < ROW(last, xmin) AND (epoch < first OR xid < xmin)
+ *		epoch < first OR (epoch <= last AND xid < xmin)
  *
- * where the first condition serves only to keep an index scan from walking over
- * whatever is newer.  That holds where transactions write to the ledger, and on
+ * To keep an index scan from walking over whatever is newer, ask for one epoch
+ * at a time: it ends at a bound of the second column only where the first is
+ * given.  All that holds where transactions write to the ledger, and on
  * its standbys; not where logical replication does, which applies them in the
  * order in which they committed.
  */

@@ -19,7 +19,9 @@
  *   which may be behind the server where it was read.
  *
  * A page is a range of the primary key, and costs no more than what is shown:
- * neither what was deleted before it nor what runs after it is walked over.
+ * neither what was deleted before it nor what runs after it is walked over.  An
+ * index scan ends at a bound of the second column only where the first is given,
+ * so each epoch is read by itself.
  */
 #include "postgres.h"
 
@@ -36,7 +38,16 @@
 
 #define XMIN "pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())"
 
-/* $1 to $3 after this place, $4 and $5 own epochs, $6 how many */
+/* $1 from this one on */
+static SqlStatement find_epochs = {
+	.text = "SELECT DISTINCT epoch FROM inv_ledger_epoch WHERE epoch >= $1"
+	" ORDER BY epoch",
+	.expected = SPI_OK_SELECT,
+	.nargs = 1,
+	.argument_types = {INT4OID}
+};
+
+/* $1 the epoch, $2 and $3 after this place, $4 is it our own, $5 how many */
 static SqlStatement read_page = {
 	.text = "SELECT entry.epoch::text || '/' || entry.xid::text || '/' ||"
 	"  entry.entry_id::text,"
@@ -48,15 +59,16 @@ static SqlStatement read_page = {
 	" entry.stripe, entry.delta_on_hand, entry.delta_reserved,"
 	" entry.on_hand_after, entry.reserved_after, entry.reservation_id,"
 	" entry.order_id, entry.login_role, entry.caller_role, entry.reason,"
-	" entry.epoch, entry.xid"
+	" entry.xid"
 	" FROM inv_ledger AS entry"
-	" WHERE ROW(entry.epoch, entry.xid, entry.entry_id) > ROW($1, $2, $3)"
-	"  AND ROW(entry.epoch, entry.xid) < ROW($5, " XMIN ")"
-	"  AND (entry.epoch < $4 OR entry.xid < " XMIN ")"
-	" ORDER BY entry.epoch, entry.xid, entry.entry_id LIMIT $6",
+	" WHERE entry.epoch = $1"
+	"  AND ROW(entry.xid, entry.entry_id) > ROW($2, $3)"
+	"  AND entry.xid < CASE WHEN $4 THEN " XMIN
+	"   ELSE '18446744073709551615'::pg_catalog.xid8 END"
+	" ORDER BY entry.epoch, entry.xid, entry.entry_id LIMIT $5",
 	.expected = SPI_OK_SELECT,
-	.nargs = 6,
-	.argument_types = {INT4OID, XID8OID, INT8OID, INT4OID, INT4OID, INT8OID}
+	.nargs = 5,
+	.argument_types = {INT4OID, XID8OID, INT8OID, BOOLOID, INT8OID}
 };
 
 /* $1 and $2 own epochs */
@@ -75,8 +87,8 @@ static SqlStatement find_newest = {
  * Raise 55000 unless all that came after this place is still there, and the
  * place is one of this ledger.
  */
-void
-feed_check_place(Call *call, const LedgerPlace *after)
+static void
+check_place(Call *call, const LedgerPlace *after)
 {
 	LedgerPlace limit;
 	bool		purged;
@@ -105,36 +117,71 @@ feed_check_place(Call *call, const LedgerPlace *after)
 				 errhint("Call inv_newest_event(), read the stock anew, and go on from that cursor.")));
 }
 
-/* The place before the oldest entry that is kept. */
+/*
+ * Begin to read after a place, or with "after" NULL with the oldest event that is
+ * kept.
+ */
 void
-feed_begin_at_oldest(Call *call, LedgerPlace *place)
+feed_begin(Call *call, FeedReader *reader, const LedgerPlace *after)
 {
+	int32		last_epoch;
+	Datum		from;
+	bool		isnull;
+
+	memset(reader, 0, sizeof(FeedReader));
+	if (after != NULL)
+	{
+		check_place(call, after);
+		reader->place = *after;
+	}
+	ledger_own_epochs(call, &reader->first_own_epoch, &last_epoch);
+
 	sql_begin(call);
-	(void) ledger_progress(call, "purge", place, NULL);
+	if (after == NULL)
+		(void) ledger_progress(call, "purge", &reader->place, NULL);
+	from = Int32GetDatum(reader->place.epoch);
+	reader->epoch_count = (int) sql_run(call, &find_epochs, &from, NULL);
+	reader->epochs = MemoryContextAlloc(call->context,
+										(reader->epoch_count + 1) * sizeof(int32));
+	for (int i = 0; i < reader->epoch_count; i++)
+		reader->epochs[i] = DatumGetInt32(sql_value(i, 1, &isnull));
 	sql_end(call);
 }
 
 /*
- * Read up to "count" events after a place, in order, into the current result of
- * sql_run(), and move the place to the last of them.  Returns how many.  Within
- * sql_begin().
+ * Read at least one and up to "count" events, in order, into the current result
+ * of sql_run().  Returns how many; 0 if there are no more.  Within sql_begin().
  */
 int
-feed_page(Call *call, LedgerPlace *after, int32 first, int32 last, int count)
+feed_read(Call *call, FeedReader *reader, int count)
 {
-	Datum		values[] = {
-		Int32GetDatum(after->epoch), UInt64GetDatum(after->xid),
-		Int64GetDatum(after->entry_id), Int32GetDatum(first),
-		Int32GetDatum(last), Int64GetDatum(count)
-	};
-	int			found = (int) sql_run(call, &read_page, values, NULL);
-	bool		isnull;
+	int			found = 0;
 
-	if (found > 0)
+	sql_plan_by_index(call);
+	while (found == 0 && reader->epoch < reader->epoch_count)
 	{
-		after->entry_id = DatumGetInt64(sql_value(found - 1, 2, &isnull));
-		after->epoch = DatumGetInt32(sql_value(found - 1, 18, &isnull));
-		after->xid = DatumGetUInt64(sql_value(found - 1, 19, &isnull));
+		int32		epoch = reader->epochs[reader->epoch];
+		LedgerPlace begin = {epoch, 0, 0};
+		Datum		values[5];
+		bool		isnull;
+
+		if (reader->place.epoch < epoch)
+			reader->place = begin;
+		values[0] = Int32GetDatum(epoch);
+		values[1] = UInt64GetDatum(reader->place.xid);
+		values[2] = Int64GetDatum(reader->place.entry_id);
+		values[3] = BoolGetDatum(epoch >= reader->first_own_epoch);
+		values[4] = Int64GetDatum(count);
+		found = (int) sql_run(call, &read_page, values, NULL);
+		if (found > 0)
+		{
+			reader->place.entry_id =
+				DatumGetInt64(sql_value(found - 1, 2, &isnull));
+			reader->place.xid =
+				DatumGetUInt64(sql_value(found - 1, COLUMNS_OF_EVENT + 1, &isnull));
+		}
+		if (found < count)
+			reader->epoch++;
 	}
 	return found;
 }

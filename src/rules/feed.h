@@ -10,13 +10,21 @@
 #include "records/ledger.h"
 #include "table/call.h"
 
-/* Columns of type inv_event, which are those of feed_page()'s result too. */
+/* Columns of type inv_event, which feed_read()'s result begins with. */
 #define COLUMNS_OF_EVENT 17
 
-extern void feed_check_place(Call *call, const LedgerPlace *after);
-extern void feed_begin_at_oldest(Call *call, LedgerPlace *place);
-extern int	feed_page(Call *call, LedgerPlace *after, int32 first, int32 last,
-					  int count);
+/* Somebody who reads on, page by page, with one snapshot. */
+typedef struct FeedReader
+{
+	LedgerPlace place;			/* of the last event that was read */
+	int32		first_own_epoch;	/* see ledger_own_epochs() */
+	int32	   *epochs;			/* to be read, in order */
+	int			epoch_count;
+	int			epoch;			/* the one that is being read */
+} FeedReader;
+
+extern void feed_begin(Call *call, FeedReader *reader, const LedgerPlace *after);
+extern int	feed_read(Call *call, FeedReader *reader, int count);
 extern bool feed_newest(Call *call, LedgerPlace *newest);
 extern bool feed_ring(Call *call, int64 *rows);
 

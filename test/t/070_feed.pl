@@ -314,6 +314,22 @@ value_is($node, "SELECT sku FROM inv_events('$here')", 'S8',
 	'an event does not wait for who only reads');
 $elsewhere->quit;
 
+# A transaction that edges went past while it ran, with more in it than is looked
+# at in a batch (200); and another like it, with a lower id, that ends later.
+$first->query_safe('BEGIN; SELECT pg_current_xact_id()');
+$second->query_safe(q{BEGIN; SELECT count(*) FROM inv_load_stock((SELECT array_agg('L' || nr) FROM generate_series(1, 700) AS nr), array_fill(1::bigint, '{700}'))});
+$first->query_safe(q{SELECT count(*) FROM inv_load_stock((SELECT array_agg('M' || nr) FROM generate_series(1, 700) AS nr), array_fill(1::bigint, '{700}'))});
+$node->safe_psql('postgres', "SELECT inv_receive('S8', 1)");
+$node->safe_psql('postgres', 'CALL inv_maintain()');
+my $late = q{SELECT count(*), count(*) FILTER (WHERE in_stock) FROM inv_stock_state JOIN inv_item USING (item_id) WHERE sku ~ '^[LM]'};
+value_is($node, $late, '0|0', 'nothing is told of what is not committed');
+$second->query_safe('COMMIT');
+$node->safe_psql('postgres', 'CALL inv_maintain()');
+value_is($node, $late, '700|700', 'all of a late transaction is told');
+$first->query_safe('COMMIT');
+$node->safe_psql('postgres', 'CALL inv_maintain()');
+value_is($node, $late, '1400|1400', 'all of a later one, too');
+
 #
 # Promotion, with a transaction prepared before it
 #
@@ -386,7 +402,7 @@ $restored->safe_psql('postgres', 'CALL inv_maintain()');
 value_is($restored, q{
 	SELECT count(*) FROM inv_stock_state JOIN (
 		SELECT item_id, sum(on_hand - reserved - min_available) > 0 AS truth FROM inv_stock GROUP BY item_id) AS stock USING (item_id)
-	 WHERE in_stock = truth}, 8, 'restored: the states are true');
+	 WHERE in_stock = truth}, 1408, 'restored: the states are true');
 $restored->safe_psql('postgres', "SELECT inv_receive('S8', 1)");
 value_is($restored, "SELECT operation FROM inv_events('$here') WHERE delta_on_hand = 1", 'receive',
 	'restored: what is new comes after');
