@@ -22,6 +22,9 @@ $$;
 --
 SELECT * FROM inv.inv_events();
 SELECT inv.inv_newest_event();
+-- nor is anything noted, which would be in the way of a dump to be restored
+CALL inv.inv_maintain();
+SELECT count(*) FROM inv.inv_progress;
 SELECT inv.inv_add_item('A', unit_price => 10) IS NOT NULL AS added;
 SELECT * FROM inv.inv_events();
 

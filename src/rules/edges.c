@@ -442,7 +442,10 @@ look(Call *call, int64 budget, SkuList *skus)
 	load_progress(call, &progress);
 	if (!progress.begun || overtaken(call, &progress))
 	{
+		bool		begun = progress.begun;
+
 		memset(&progress, 0, sizeof(Progress));
+		progress.begun = begun;
 		progress.walking = true;
 		progress.place = end;
 		progress.place.xid--;
@@ -464,7 +467,9 @@ look(Call *call, int64 budget, SkuList *skus)
 			progress.place.xid--;
 		}
 	}
-	save_progress(call, &progress);
+	/* nothing is written for nothing, nor where a dump is about to be restored */
+	if (skus->count > 0 || progress.begun)
+		save_progress(call, &progress);
 	return more;
 }
 
