@@ -90,12 +90,17 @@ value_is($node, q{
 	  FROM inv_stock AS stock
 	  LEFT JOIN (SELECT item_id, sum(delta_on_hand) AS on_hand,
 						sum(delta_reserved) AS reserved
-				   FROM inv_ledger GROUP BY item_id) AS entry USING (item_id)
-	  LEFT JOIN inv_opening_balance AS balance USING (item_id)
-	 WHERE (balance.on_hand + coalesce(entry.on_hand, 0),
-			balance.reserved + coalesce(entry.reserved, 0))
+				   FROM (SELECT item_id, delta_on_hand, delta_reserved
+						   FROM inv_ledger
+						 UNION ALL
+						 SELECT item_id, on_hand, reserved
+						   FROM inv_opening_balance) AS either
+				  GROUP BY item_id) AS books USING (item_id)
+	 WHERE (books.on_hand, books.reserved)
 		   IS DISTINCT FROM (stock.on_hand, stock.reserved)},
 	0, 'opening balances and what is left of the ledger give the stock');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM inv_opening_balance'),
+	'>', 10, 'and there are some');
 only_errors_are($node, 0, {}, 'no error in the log');
 books_are_right($node);
 
@@ -112,10 +117,13 @@ autovacuum = off
 CONF
 $node->restart;
 
-# Rows of three days ago, as many as asked for.
+# Tables that have never been analyzed, and rows of three days ago, as many as
+# asked for.
 $node->safe_psql('postgres', q{
-	TRUNCATE inv_idempotency;
-	DELETE FROM inv_reservation WHERE status IN ('cancelled', 'expired');
+	DROP EXTENSION inventory_reservation;
+	CREATE EXTENSION inventory_reservation SCHEMA inv});
+add_stock($node, S1 => 1);
+$node->safe_psql('postgres', q{
 	CREATE PROCEDURE make_closed(rows bigint) LANGUAGE sql AS $$
 		INSERT INTO inv_reservation
 			(reservation_id, line_no, item_id, location_id, stripe, quantity,
@@ -196,10 +204,10 @@ $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 cheap('closed reservations behind dead ones',
 	cost_of(sprintf($batches, q{'1 day'}), q{SELECT inv_purge('1 day')}));
 $node->safe_psql('postgres', 'CALL make_keys(150000)');
-my ($first, $last) = cost_of('SELECT inv_purge()', sprintf($batches, ''),
-	'SELECT inv_purge()');
+my (undef, $first, $last) = cost_of(('SELECT inv_purge()') x 2,
+	sprintf($batches, ''), 'SELECT inv_purge()');
 cheap('keys behind dead ones', $first, $last);
-cmp_ok($last, '<', $first + 500, 'a session does not walk over them again');
+cmp_ok($last, '<', $first + 300, 'a session does not walk over them again');
 
 # The ledger waits for the snapshot: otherwise each batch would leave one more
 # version of an opening balance that is to be found again.
@@ -212,7 +220,7 @@ $node->poll_query_until('postgres',
 	q{SELECT current_setting('inventory_reservation.ledger_retention') = '1d'});
 $node->safe_psql('postgres', q{
 	TRUNCATE inv_idempotency;
-	SELECT inv_expire(100000);
+	CALL inv_maintain();
 	UPDATE inv_ledger SET at = at - interval '3 days';
 	CALL make_entries(15000)});
 my $entries = $node->safe_psql('postgres', 'SELECT count(*) FROM inv_ledger');
