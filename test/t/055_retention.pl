@@ -179,7 +179,7 @@ sub cheap
 my $batches = 'DO $$BEGIN FOR batch IN 1 .. 60 LOOP PERFORM inv_purge(%s); END LOOP; END$$';
 
 # The planner believes that there is nothing, then that there is little, then
-# that little of it is due.
+# that little of it is due, then that it would be read faster than it is found.
 $node->safe_psql('postgres', 'CALL make_closed(150000)');
 cheap('closed reservations, never analyzed',
 	cost_of(q{SELECT inv_purge('1 day')}));
@@ -196,6 +196,13 @@ $node->safe_psql('postgres', q{
 	UPDATE inv_reservation SET closed_at = closed_at - interval '1000 days'
 	 WHERE status = 'cancelled'});
 cheap('closed reservations, analyzed when none was due',
+	cost_of(q{SELECT inv_purge('1 day')}));
+$node->safe_psql('postgres', q{
+	UPDATE inv_reservation
+	   SET closed_at = closed_at - random() * interval '10 days'
+	 WHERE status = 'cancelled';
+	VACUUM ANALYZE inv_reservation});
+cheap('closed reservations, in no order on disk',
 	cost_of(q{SELECT inv_purge('1 day')}));
 
 # What has gone is still there for an old snapshot, and so are its index entries.
