@@ -189,10 +189,12 @@ $node->append_conf('postgresql.conf',
 $node->reload;
 $node->safe_psql('postgres', 'SELECT inv_expire()');
 $node->poll_query_until('postgres',
-	'SELECT worker_runs > 1 FROM inv_stat')
+	'SELECT worker_runs > 1 AND reconciliations > 1 FROM inv_stat')
   or die 'no worker comes';
 ($metrics) = scrape("$examples/queries.yaml", 'with a worker');
 cmp_ok(value_of($metrics, 'inventory_worker_runs_total'), '>', 1, 'runs');
+cmp_ok(value_of($metrics, 'inventory_reconciliations_total'),
+	'>', 1, 'reconciliations');
 cmp_ok(abs(time() -
 		value_of($metrics, 'inventory_worker_last_run_timestamp_seconds')),
 	'<', 60, 'the last run');
