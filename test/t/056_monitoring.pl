@@ -48,7 +48,7 @@ sub scrape
 			'--disable-default-metrics', '--disable-settings-metrics',
 			"--web.listen-address=127.0.0.1:$port"
 		],
-		'<', \'', '>', \$log, '2>', \$log);
+		'<', \'', '>&', \$log);
 	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
 	while (!$answer->{success} && time() < $deadline)
 	{
@@ -59,10 +59,12 @@ sub scrape
 	}
 	# now that it is connected for certain
 	$answer = $http->get($url);
-	$exporter->kill_kill;
+	$exporter->signal('TERM');
+	$exporter->finish;
 
 	ok($answer->{success}, "$what: the exporter answers") or diag $log;
-	unlike($log, qr/level=(warn|error)|panic|err=/,
+	like($log, qr/Listening on/, "$what: the exporter's log");
+	unlike($log, qr/level=warn|panic|err=|error/i,
 		"$what: the exporter has no complaint");
 	foreach (split /\n/, $answer->{content})
 	{
