@@ -353,9 +353,11 @@ repair_dead_holds(Call *call, ReconcileRun *run)
  * Sessions, that of a background worker too, lose their transaction when a
  * repair fails: the stock row is locked for longer than lock_timeout, a trigger
  * of the shop's does not want it.  Lest a run stay there for ever, it commits
- * what it is about to try, and after so many failures goes on.
+ * what it is about to try; whoever finds that it was tried goes on.  (A worker
+ * that ended just then has not tried, which is no harm: the next run will.)  A
+ * failure makes workers wait longer for each other, so there are not many.
  */
-#define MAX_ATTEMPTS 3
+#define MAX_ATTEMPTS 1
 
 /* What this session has announced; not this transaction. */
 static int64 announced_run = 0;
@@ -390,7 +392,7 @@ attempt(Call *call, ReconcileRun *run, int64 row)
 	if (run->attempts > MAX_ATTEMPTS)
 	{
 		note(call, run, row,
-			 "not repaired: the attempt failed, see the server's log; the next run tries again");
+			 "not repaired: the attempt failed, or was interrupted, see the server's log; the next run tries again");
 		run->attempts = 0;
 	}
 	return false;

@@ -132,7 +132,7 @@ finding_of('a key that points nowhere',
 # what is left for a person does not keep the rest from being repaired
 my $left = finding_of('stock, with an order that is gone beside it',
 	'DELETE FROM inv_order WHERE order_id = (SELECT order_id FROM inv_order LIMIT 1);'
-	  . 'UPDATE inv_stock SET reserved = reserved + 1 WHERE item_id = ' . item('S8'), $held);
+	  . 'UPDATE inv_stock SET reserved = reserved + 1 WHERE item_id = ' . item('S8'), $held, 'true, true');
 like($left, qr/^confirmed reservation without an order\|left for a person$/m,
 	'an order is for a person');
 
@@ -141,7 +141,7 @@ $load->signal('INT');
 $load->finish;
 unlike($stderr, qr/ERROR/, 'and no buyer met an error');
 only_errors_are($node, $offset, { '57014' => undef }, 'nor did the server');
-value_is($node, "SELECT count(*) > 7, bool_and(reason LIKE 'reserved was%') FROM inv_ledger WHERE operation = 'reconcile'",
+value_is($node, "SELECT count(*) >= 7, bool_and(reason LIKE 'reserved was%') FROM inv_ledger WHERE operation = 'reconcile'",
 	't|t', 'the ledger tells what was done, and why');
 value_is($node, 'SELECT violation FROM inv_check()',
 	'confirmed reservation without an order', 'nothing else is wrong');
