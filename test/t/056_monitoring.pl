@@ -344,6 +344,22 @@ is(value_of($metrics, 'inventory_check_violations'), 0, 'and may check');
 $standby->stop;
 
 #
+# Restored into another server, whose transactions have smaller ids than those
+# in the ledger: they are all over, and no entry waits
+#
+
+my $ledger_query = CPAN::Meta::YAML->read("$examples/queries.yaml")->[0]
+  {inventory_ledger}{query};
+$node->safe_psql('postgres', q{
+	UPDATE inv_ledger_epoch SET system_identifier = 1;
+	UPDATE inv_ledger SET xid = (xid::text::bigint + 1000000)::text::xid8});
+value_is($node, 'SELECT (SELECT count(*) FROM inv_ledger) - count(*), count(*) > 0 FROM inv_events()',
+	'0|t', 'restored: all events are there');
+is( $node->safe_psql('postgres', "SELECT withheld_seconds FROM ($ledger_query) AS metrics",
+		extra_params => [ '-U', 'inventory_monitor' ]),
+	0, 'restored: and none is said to be withheld');
+
+#
 # Without shared_preload_libraries
 #
 
