@@ -20,8 +20,9 @@
  *   are "pending", and are looked at when they are over.  (The feed waits for
  *   them; here nobody has to, as the order of entries does not matter.)  So a
  *   transaction that runs for hours costs one lookup a time.
- * - If there is no place yet, or entries after it have been purged, all stock is
- *   looked at, from the place of that moment.
+ * - If there is no place yet, or entries after it have been purged, or nobody can
+ *   have written there yet (a dump of a copy of this server brought it), all
+ *   stock is looked at, from the place of that moment.
  *
  * Entries made here are found the next time too, and come to nothing.  Where
  * there is nothing at all to look at, nothing is written.
@@ -440,7 +441,8 @@ look(Call *call, int64 budget, SkuList *skus)
 	ledger_own_epochs(call, &first_epoch, &end.epoch);
 
 	load_progress(call, &progress);
-	if (!progress.begun || overtaken(call, &progress))
+	if (!progress.begun || overtaken(call, &progress) ||
+		ledger_place_compare(&progress.place, &end) > 0)
 	{
 		bool		begun = progress.begun;
 
