@@ -49,7 +49,7 @@
 #define SLICE 10000
 
 /* Ledger entries that are added to the balances in one piece. */
-#define ENTRIES_A_PIECE 20000
+#define ENTRIES_A_PIECE 10000
 
 /* In one transaction every piece leaves a version of each balance behind. */
 #define ENTRIES_AT_ONCE 2000000
