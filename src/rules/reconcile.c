@@ -347,6 +347,24 @@ limit_waits(Call *call)
 }
 
 /*
+ * Is there anything to reconcile?  Of a dump, inv_stock is restored after
+ * whatever a run would write into, with which the restore would collide.
+ */
+static bool
+has_stock(Call *call)
+{
+	static SqlStatement find_stock = {
+		"SELECT FROM inv_stock LIMIT 1", SPI_OK_SELECT
+	};
+	bool		found;
+
+	sql_begin(call);
+	found = sql_run(call, &find_stock, NULL, NULL) > 0;
+	sql_end(call);
+	return found;
+}
+
+/*
  * The background worker's step: a piece of the run that is due, or has begun.
  * Returns whether there is more to do at once.
  */
@@ -358,6 +376,8 @@ reconcile_in_background(Call *call, int64 *rows)
 	if (!ledger_try_task(call, LEDGER_BALANCES))
 		return false;
 	reconcile_load(call, &run);
+	if (run.number == 0 && !has_stock(call))
+		return false;
 	if (run.balances.generation == 0)
 		run.phase = RECONCILE_RESTING;	/* the purge took the balances away */
 	if (run.phase == RECONCILE_RESTING)
