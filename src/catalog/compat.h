@@ -17,6 +17,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
 #include "pgstat.h"
+#include "utils/backend_status.h"
 #include "utils/jsonb.h"
 
 /* 18 spells it as a prefix */
@@ -175,6 +176,31 @@ compat_rows_changed(const PgStat_StatDBEntry *counters)
 	return counters->n_tuples_inserted + counters->n_tuples_updated +
 		counters->n_tuples_deleted;
 #endif
+}
+
+/*
+ * Is a session with that application_name connected to a database?  16: another
+ * name for a session's status.
+ */
+static inline bool
+compat_application_is_connected(Oid database, const char *name)
+{
+	int			sessions = pgstat_fetch_stat_numbackends();
+
+	for (int i = 1; i <= sessions; i++)
+	{
+#if PG_VERSION_NUM >= 160000
+		LocalPgBackendStatus *session = pgstat_get_local_beentry_by_index(i);
+#else
+		LocalPgBackendStatus *session = pgstat_fetch_stat_local_beentry(i);
+#endif
+
+		if (session != NULL &&
+			session->backendStatus.st_databaseid == database &&
+			strcmp(session->backendStatus.st_appname, name) == 0)
+			return true;
+	}
+	return false;
 }
 
 #endif							/* INVENTORY_COMPAT_H */

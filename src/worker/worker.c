@@ -362,6 +362,24 @@ run_steps(Work *work)
 	return WORKER_DONE;
 }
 
+/*
+ * Is the database being restored?  What is written before all of a table is
+ * there makes the restore fail, and stock without its holds is not right.  A
+ * script is known by a lock of its session; the sessions of pg_restore come and
+ * go, but have a name.
+ */
+static bool
+is_being_restored(void)
+{
+	bool		restored;
+
+	StartTransactionCommand();
+	restored = catalog_is_being_restored() ||
+		compat_application_is_connected(MyDatabaseId, "pg_restore");
+	CommitTransactionCommand();
+	return restored;
+}
+
 /* In the form of a step: is anything held?  If so there is more to do, some day. */
 static bool
 look_for_holds(Call *call, int64 *rows)
@@ -425,13 +443,15 @@ inventory_worker_main(Datum main_arg)
 					PGC_S_SESSION);
 
 	/* look quietly: most databases of a server may be without the extension */
-	if (extension_is_there())
+	if (!extension_is_there())
+		work.report.outcome = WORKER_FOUND_NONE;
+	else if (is_being_restored())
+		work.report.outcome = WORKER_DONE;
+	else
 	{
 		work.report.outcome = run_steps(&work);
 		work.report.at_rest = is_at_rest(&work);
 	}
-	else
-		work.report.outcome = WORKER_FOUND_NONE;
 	report(&work);
 	proc_exit(0);
 }
