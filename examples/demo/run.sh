@@ -392,6 +392,20 @@ returns a row for whatever does not fit. This is what it found:"
 footer=on owner "SELECT violation, sku, found, expected FROM inv_check()"
 expect "$(value "SELECT count(*) FROM inv_check()")" 0 "violations"
 
+say "Now a script of the shop's goes astray and writes to the table itself: five laptops are \
+held by nobody. Reconciliation, which the worker does every few minutes, sees that. Asked to \
+repair, it puts it right while buyers go on, and an entry in the ledger says so."
+void=1 owner "UPDATE inv_stock SET reserved = 5 FROM inv_item
+WHERE sku = 'LAPTOP001' AND inv_stock.item_id = inv_item.item_id"
+owner "SELECT finding, sku, found, expected
+FROM inv_reconcile(repair => true)"
+owner "SELECT operation, replace(reason, '; ', E'\\n') AS reason
+FROM inv_ledger JOIN inv_item USING (item_id)
+WHERE sku = 'LAPTOP001' ORDER BY entry_id DESC LIMIT 1"
+expect "$(value "SELECT available FROM inv_availability WHERE sku = 'LAPTOP001'")" 5 \
+    "laptops available again"
+expect "$(value "SELECT count(*) FROM inv_check()")" 0 "violations"
+
 printf '\n%s%s%s %s checks passed in %s seconds. The server goes now, with everything in it.\n' \
     "$green" "$tick" "$plain" "$checks_passed" $((SECONDS - start))
 printf 'Try it yourself: %smake cluster%s opens psql on another one. README.md has the rest.\n' \
