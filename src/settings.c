@@ -91,12 +91,12 @@ settings_define(void)
 							NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("inventory_reservation.worker_enabled",
-							"Whether background workers look after the stock.",
-							"Needs shared_preload_libraries.",
-							&setting_worker_enabled,
-							true,
-							PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
+							 "Whether background workers look after the stock.",
+							 "Needs shared_preload_libraries.",
+							 &setting_worker_enabled,
+							 true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("inventory_reservation.naptime",
 							"How often a background worker visits each database that has the extension.",
@@ -115,20 +115,20 @@ settings_define(void)
 							NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("inventory_reservation.reconcile_repair",
-							"Whether the background worker repairs what reconciliation finds.",
-							"Off: it only reports.",
-							&setting_reconcile_repair,
-							false,
-							PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
+							 "Whether the background worker repairs what reconciliation finds.",
+							 "Off: it only reports.",
+							 &setting_reconcile_repair,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("inventory_reservation.notify",
-							"Whether the background worker rings NOTIFY when there are new ledger entries.",
-							"Once a round, on channel inventory_reservation.",
-							&setting_notify,
-							false,
-							PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
+							 "Whether the background worker rings NOTIFY when there are new ledger entries.",
+							 "Once a round, on channel inventory_reservation.",
+							 &setting_notify,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("inventory_reservation.reservation_retention",
 							"How long cancelled and expired reservations are kept at least; -1 keeps them for ever.",

@@ -469,7 +469,11 @@ look(Call *call, int64 budget, SkuList *skus)
 			progress.place.xid--;
 		}
 	}
-	/* nothing is written for nothing, nor where a dump is about to be restored */
+
+	/*
+	 * nothing is written for nothing, nor where a dump is about to be
+	 * restored
+	 */
 	if (skus->count > 0 || progress.begun)
 		save_progress(call, &progress);
 	return more;
