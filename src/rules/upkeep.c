@@ -9,8 +9,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 
+#include "catalog/catalog.h"
 #include "records/reservation.h"
 #include "rules/edges.h"
 #include "rules/expire.h"
@@ -20,6 +22,7 @@
 #include "rules/stripes.h"
 #include "rules/upkeep.h"
 #include "settings.h"
+#include "table/sql.h"
 
 /*
  * Sweep once, standing in the queue for the stock row of the longest dead hold:
@@ -122,6 +125,37 @@ const UpkeepStep upkeep_steps[] = {
 };
 
 const int	upkeep_step_count = lengthof(upkeep_steps);
+
+/* $1 the sequence of the ledger's entries */
+static SqlStatement find_beginning = {
+	.text = "SELECT pg_catalog.pg_sequence_last_value($1) IS NOT NULL",
+	.expected = SPI_OK_SELECT,
+	.nargs = 1,
+	.argument_types = {REGCLASSOID}
+};
+
+/*
+ * Has anything been sold, held or received here yet?  What has no entry in the
+ * ledger needs no upkeep, and where there are entries, but nobody has ever taken
+ * a number for one, a dump is being restored: table by table, for hours perhaps,
+ * and the sequences last of all.  Till then nothing fits, and what upkeep wrote
+ * would be in the way of what is still to come.
+ */
+bool
+upkeep_has_begun(Call *call)
+{
+	Datum		sequence;
+	bool		begun;
+	bool		isnull;
+
+	(void) call_open(call, TABLE_LEDGER);
+	sequence = ObjectIdGetDatum(catalog_ledger_sequence());
+	sql_begin(call);
+	(void) sql_run(call, &find_beginning, &sequence, NULL);
+	begun = DatumGetBool(sql_value(0, 1, &isnull));
+	sql_end(call);
+	return begun;
+}
 
 /* Is there no hold, dead or alive, that could come to need a sweep? */
 bool

@@ -24,6 +24,7 @@ typedef struct UpkeepStep
 extern const UpkeepStep upkeep_steps[];
 extern const int upkeep_step_count;
 
+extern bool upkeep_has_begun(Call *call);
 extern bool upkeep_nothing_is_held(Call *call);
 
 #endif							/* INVENTORY_UPKEEP_H */

@@ -318,6 +318,15 @@ run_step(Work *work, const UpkeepStep *step, int64 share_ends)
 	return result;
 }
 
+/* In the form of a step: is there anything to keep up? */
+static bool
+look_for_entries(Call *call, int64 *rows)
+{
+	return upkeep_has_begun(call);
+}
+
+static const UpkeepStep first_look = {"look for entries", true, look_for_entries};
+
 /*
  * Go through the steps, again and again while some of them have more to do and
  * there is time.  What time is left is shared evenly by those to come, so a
@@ -330,6 +339,8 @@ run_steps(Work *work)
 	uint32		all = ((uint64) 1 << upkeep_step_count) - 1;
 	uint32		to_do = all & ~work->order.skip;
 
+	if (run_batch(work, &first_look) == BATCH_LAST)
+		return WORKER_DONE;
 	while (to_do != 0)
 	{
 		for (int i = 0; i < upkeep_step_count; i++)
