@@ -1330,12 +1330,6 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_catalog.pg_settings
 					WHERE name = 'xmloption' AND source = 'session') THEN
 		PERFORM @extschema@.inv_schedule();
-	ELSE
-		/* no worker may write before all is there: until this session ends */
-		PERFORM pg_catalog.pg_advisory_lock_shared(
-					'pg_catalog.pg_extension'::regclass::oid::integer,
-					(SELECT oid::integer FROM pg_catalog.pg_extension
-					  WHERE extname = 'inventory_reservation'));
 	END IF;
 EXCEPTION WHEN OTHERS THEN
 	/* pg_cron is there but cannot be used: not loaded, say */

@@ -249,23 +249,6 @@ catalog_find_owner(Oid *owner, Oid *schema)
 }
 
 /*
- * Is a dump with the extension being restored?  The session in which it is made
- * then holds a lock until it ends: see the end of the install script.
- */
-bool
-catalog_is_being_restored(void)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, ExtensionRelationId,
-						 get_extension_oid(EXTENSION_NAME, true), 2);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&tag, ExclusiveLock, false);
-	return false;
-}
-
-/*
  * Open and lock one of the extension's tables.  Raises 55000 if it is not
  * there, or older than this library.
  */

@@ -47,7 +47,6 @@ typedef enum IndexId
 extern void catalog_init(void);
 extern Oid	catalog_schema(void);
 extern bool catalog_find_owner(Oid *owner, Oid *schema);
-extern bool catalog_is_being_restored(void);
 extern Relation catalog_open_table(TableId table, int lockmode);
 extern Relation catalog_open_index(IndexId index, int lockmode);
 extern Oid	catalog_ledger_sequence(void);

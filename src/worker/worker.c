@@ -374,10 +374,8 @@ run_steps(Work *work)
 }
 
 /*
- * Is the database being restored?  What is written before all of a table is
- * there makes the restore fail, and stock without its holds is not right.  A
- * script is known by a lock of its session; the sessions of pg_restore come and
- * go, but have a name.
+ * Is pg_restore at work?  With several jobs it loads tables and sequences in any
+ * order, so it is known by its name alone.
  */
 static bool
 is_being_restored(void)
@@ -385,8 +383,7 @@ is_being_restored(void)
 	bool		restored;
 
 	StartTransactionCommand();
-	restored = catalog_is_being_restored() ||
-		compat_application_is_connected(MyDatabaseId, "pg_restore");
+	restored = compat_application_is_connected(MyDatabaseId, "pg_restore");
 	CommitTransactionCommand();
 	return restored;
 }
