@@ -446,12 +446,15 @@ database_ended(Oid oid, const WorkerReport *report, int64 now)
 	{
 		uint32		bit = (uint32) 1 << i;
 
+		/* the next batch is smaller, and there is no need to wait for that */
+		if (report->too_slow & bit && database->batch > SMALLEST_BATCH)
+			database->steps[i].failures = 0;
 		if (report->failed & bit)
 			give_rest(&database->steps[i], now);
 		else if (report->outcome == WORKER_FOUND_NONE || report->succeeded & bit)
 			memset(&database->steps[i], 0, sizeof(Rest));
 	}
-	if (report->too_slow)
+	if (report->too_slow != 0)
 		database->batch = Max(database->batch / 2, SMALLEST_BATCH);
 	else if (report->succeeded != 0)
 		database->batch = Min(database->batch * 2, LARGEST_BATCH);

@@ -33,7 +33,7 @@ typedef struct WorkerReport
 	WorkerOutcome outcome;
 	uint32		succeeded;		/* steps without an error, a bit each */
 	uint32		failed;			/* steps with one */
-	bool		too_slow;		/* a batch took too long, and was undone */
+	uint32		too_slow;		/* of those, where a batch took too long */
 	bool		at_rest;		/* there was nothing to do, and nothing is
 								 * held */
 } WorkerReport;

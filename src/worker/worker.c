@@ -65,6 +65,7 @@ typedef enum BatchResult
 	BATCH_LAST,
 	BATCH_HAS_MORE,
 	BATCH_FAILED,
+	BATCH_TOO_SLOW,
 	BATCH_EXTENSION_GONE
 } BatchResult;
 
@@ -228,9 +229,8 @@ recover(Work *work, const UpkeepStep *step)
 	cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	busy = cancelled || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 	log_failure(error, busy);
-	work->report.too_slow |= cancelled;
 	work->error = psprintf("%s: %s", step->activity, error->message);
-	return BATCH_FAILED;
+	return cancelled ? BATCH_TOO_SLOW : BATCH_FAILED;
 }
 
 /* For the context of messages: what the worker is doing. */
@@ -357,6 +357,9 @@ run_steps(Work *work)
 			{
 				case BATCH_EXTENSION_GONE:
 					return WORKER_FOUND_NONE;
+				case BATCH_TOO_SLOW:
+					work->report.too_slow |= bit;
+					/* FALLTHROUGH */
 				case BATCH_FAILED:
 					work->report.failed |= bit;
 					to_do &= ~bit;
