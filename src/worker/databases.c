@@ -103,10 +103,36 @@ databases_init(void)
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+/* It failed once more. */
+static void
+give_rest(Rest *rest, int64 now)
+{
+	int64		length = naptime() << Min(rest->failures, 10);
+
+	rest->failures++;
+	rest->until = now + Min(length, Max(naptime(), LONGEST_REST));
+}
+
 static bool
 takes_connections(Form_pg_database form)
 {
 	return form->datallowconn && form->datconnlimit != DATCONNLIMIT_INVALID_DB;
+}
+
+/* A database in which a worker was at work when the server crashed. */
+static void
+rest_after_crashes(Database *database, int crashes, int64 now)
+{
+	database->whole.failures = crashes - 1;
+	give_rest(&database->whole, now);
+	ereport(LOG,
+			(errmsg("%s for database %s was at work when the server crashed",
+					WORKER_TYPE, NameStr(database->name)),
+			 errdetail_plural("The next one comes in %d second.",
+							  "The next one comes in %d seconds.",
+							  (int) ((database->whole.until - now) / 1000),
+							  (int) ((database->whole.until - now) / 1000)),
+			 errhint("If it was the reason, set inventory_reservation.worker_enabled to off until that is found.")));
 }
 
 /*
@@ -117,6 +143,7 @@ static void
 list_database(Form_pg_database form, int64 now)
 {
 	bool		found;
+	int			crashes = 0;
 	Database   *database = hash_search(databases, &form->oid, HASH_ENTER,
 									   &found);
 
@@ -126,9 +153,12 @@ list_database(Form_pg_database form, int64 now)
 		database->oid = form->oid;
 		database->batch = LARGEST_BATCH;
 		database->ended = databases_known ? now : now - WORKER_GAP;
+		crashes = shared_crashes(form->oid);
 	}
 	database->name = form->datname;
 	database->listed = true;
+	if (crashes > 0)
+		rest_after_crashes(database, crashes, now);
 }
 
 /* Forget databases that are gone, and those that take no connections. */
@@ -410,16 +440,6 @@ database_started(Database *database, int64 now)
 	database->announced = false;
 	database->started = now;
 	read_counters(database->oid, &database->inserted, &database->changed);
-}
-
-/* It failed once more. */
-static void
-give_rest(Rest *rest, int64 now)
-{
-	int64		length = naptime() << Min(rest->failures, 10);
-
-	rest->failures++;
-	rest->until = now + Min(length, Max(naptime(), LONGEST_REST));
 }
 
 /* The worker of a database has ended. */

@@ -15,7 +15,9 @@
  *
  * An error ends the process.  The postmaster starts it again five seconds
  * later, which is more than a worker of the old one has left.  All it knew was
- * in its own memory; it then looks at all databases once more.
+ * in its own memory; it then looks at all databases once more.  After a crash
+ * of the server that is at once, but for databases where a worker was at work
+ * at the time: they rest first, and longer each time (shared.c).
  */
 #include "postgres.h"
 
@@ -151,7 +153,7 @@ start_worker(Database *database, int slot, int64 now)
 					 "an order has to fit into bgw_extra");
 	order.database = database->oid;
 	order.slot = slot;
-	order.serial = shared_open_slot(slot);
+	order.serial = shared_open_slot(slot, database->oid);
 	order.skip = database_resting_steps(database, now);
 	order.batch = database->batch;
 

@@ -13,7 +13,12 @@
  *   report counts only if it bears the number for which the slot is open.
  *
  * One spinlock guards everything; what is done under it is a few assignments.
- * After a crash of any process the postmaster makes all of this anew.
+ *
+ * After a crash of any process the postmaster makes all of this anew, but for
+ * one thing that it remembers itself: in which databases workers were at work
+ * at that moment, time and again.  One of them may have been the reason, and
+ * if each server that comes up again got such a worker at once, nobody would
+ * ever get in to put that right.  A worker that ends well clears its database.
  */
 #include "postgres.h"
 
@@ -32,8 +37,19 @@
 typedef struct Slot
 {
 	uint32		serial;			/* whose report is awaited */
+	Oid			database;		/* where it is at work; InvalidOid: nowhere */
 	WorkerReport report;
 } Slot;
+
+/* A database in which a worker was at work in the last crashes. */
+typedef struct Suspect
+{
+	Oid			database;		/* InvalidOid: none */
+	int			crashes;		/* one after another */
+} Suspect;
+
+/* More suspects than this are let go. */
+#define MAX_SUSPECTS 16
 
 typedef struct Shared
 {
@@ -43,9 +59,14 @@ typedef struct Shared
 	Oid			announced[MAX_ANNOUNCED];
 	uint32		last_serial;
 	Slot		slots[MAX_WORKERS];
+	Suspect		suspects[MAX_SUSPECTS];
 } Shared;
 
 static Shared *shared = NULL;
+
+/* What the postmaster remembers from one shared memory to the next. */
+static Suspect remembered[MAX_SUSPECTS];
+
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
 
@@ -55,6 +76,46 @@ request_memory(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(sizeof(Shared));
+}
+
+/* The suspect that a database is, or an empty place; NULL: neither. */
+static Suspect *
+find_suspect(Suspect *suspects, Oid database)
+{
+	Suspect    *empty = NULL;
+
+	for (int i = 0; i < MAX_SUSPECTS; i++)
+	{
+		if (suspects[i].database == database)
+			return &suspects[i];
+		if (empty == NULL && !OidIsValid(suspects[i].database))
+			empty = &suspects[i];
+	}
+	return empty;
+}
+
+/*
+ * The postmaster is about to give up shared memory, after a crash if "code" is
+ * not 0.  It takes no lock then: whoever had it may have been killed.
+ */
+static void
+remember_suspects(int code, Datum arg)
+{
+	if (code == 0)
+		return;
+	memcpy(remembered, shared->suspects, sizeof(remembered));
+	for (int i = 0; i < MAX_WORKERS; i++)
+	{
+		Oid			database = shared->slots[i].database;
+		Suspect    *suspect = find_suspect(remembered, database);
+
+		if (!OidIsValid(database) || suspect == NULL)
+			continue;
+		if (suspect->database != database)
+			suspect->crashes = 0;
+		suspect->database = database;
+		suspect->crashes++;
+	}
 }
 
 static void
@@ -71,8 +132,11 @@ start_memory(void)
 	{
 		memset(shared, 0, sizeof(Shared));
 		SpinLockInit(&shared->mutex);
+		memcpy(shared->suspects, remembered, sizeof(remembered));
 	}
 	LWLockRelease(AddinShmemInitLock);
+	if (!IsUnderPostmaster)
+		on_shmem_exit(remember_suspects, (Datum) 0);
 }
 
 /* Ask for shared memory.  Called once, from _PG_init, while preloading. */
@@ -157,15 +221,19 @@ shared_launcher_begins(void)
 	SpinLockRelease(&shared->mutex);
 }
 
-/* Open a slot for the report of a worker; returns the number it must bear. */
+/*
+ * Open a slot for the report of a worker in a database; returns the number it
+ * must bear.
+ */
 uint32
-shared_open_slot(int slot)
+shared_open_slot(int slot, Oid database)
 {
 	uint32		serial;
 
 	SpinLockAcquire(&shared->mutex);
 	serial = ++shared->last_serial;
 	shared->slots[slot].serial = serial;
+	shared->slots[slot].database = database;
 	memset(&shared->slots[slot].report, 0, sizeof(WorkerReport));
 	SpinLockRelease(&shared->mutex);
 	return serial;
@@ -176,10 +244,17 @@ void
 shared_report(const WorkerOrder *order, const WorkerReport *report)
 {
 	Slot	   *slot = &shared->slots[order->slot];
+	Suspect    *suspect;
 
 	SpinLockAcquire(&shared->mutex);
 	if (slot->serial == order->serial)
+	{
 		slot->report = *report;
+		slot->database = InvalidOid;
+	}
+	suspect = find_suspect(shared->suspects, order->database);
+	if (suspect != NULL && suspect->database == order->database)
+		memset(suspect, 0, sizeof(Suspect));
 	SpinLockRelease(&shared->mutex);
 }
 
@@ -191,7 +266,28 @@ shared_read_report(int slot, uint32 serial)
 
 	SpinLockAcquire(&shared->mutex);
 	if (shared->slots[slot].serial == serial)
+	{
 		report = shared->slots[slot].report;
+		shared->slots[slot].database = InvalidOid;
+	}
 	SpinLockRelease(&shared->mutex);
 	return report;
+}
+
+/*
+ * In how many crashes of the server, one after another, was a worker at work in
+ * a database?
+ */
+int
+shared_crashes(Oid database)
+{
+	Suspect    *suspect;
+	int			crashes = 0;
+
+	SpinLockAcquire(&shared->mutex);
+	suspect = find_suspect(shared->suspects, database);
+	if (suspect != NULL && suspect->database == database)
+		crashes = suspect->crashes;
+	SpinLockRelease(&shared->mutex);
+	return crashes;
 }

@@ -44,8 +44,9 @@ extern void shared_announce(Oid database);
 extern int	shared_take_announced(Oid *databases);
 
 extern void shared_launcher_begins(void);
-extern uint32 shared_open_slot(int slot);
+extern uint32 shared_open_slot(int slot, Oid database);
 extern void shared_report(const WorkerOrder *order, const WorkerReport *report);
 extern WorkerReport shared_read_report(int slot, uint32 serial);
+extern int	shared_crashes(Oid database);
 
 #endif							/* INVENTORY_SHARED_H */
