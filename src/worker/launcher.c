@@ -9,8 +9,8 @@
  * - That it waits for anything but its latch.  DROP DATABASE of any database
  *   has all processes close their files, and waits for each of them to come by
  *   CHECK_FOR_INTERRUPTS().  So locks are taken only when they are free.
- * - That a worker stays.  One that has not gone by itself long after its time
- *   (a trigger of the owner's may catch what is to cancel it) is terminated.
+ * - That a worker stays.  One that has not gone long after its time, because
+ *   it could not even begin, is terminated.
  * - That a database is never free: see databases.c, WORKER_GAP.
  *
  * An error ends the process.  The postmaster starts it again five seconds
@@ -42,9 +42,6 @@
 #include "worker/worker.h"
 
 #define RESTART_AFTER 5			/* seconds */
-
-/* A worker that has been there for so long is terminated. */
-#define PATIENCE (3 * WORKER_ATTACHED)	/* milliseconds */
 
 /* A worker that was started; the index is that of its slot. */
 typedef struct Running
@@ -101,7 +98,7 @@ collect_workers(int64 now)
 			if (now >= worker->terminate_at)
 			{
 				TerminateBackgroundWorker(worker->handle);
-				worker->terminate_at = now + PATIENCE;
+				worker->terminate_at = now + WORKER_PATIENCE;
 			}
 			continue;
 		}
@@ -180,7 +177,7 @@ start_worker(Database *database, int slot, int64 now)
 	}
 	running[slot].database = database->oid;
 	running[slot].serial = order.serial;
-	running[slot].terminate_at = now + PATIENCE;
+	running[slot].terminate_at = now + WORKER_PATIENCE;
 	database_started(database, now);
 	return true;
 }

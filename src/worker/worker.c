@@ -8,7 +8,9 @@
  *   after two of the three seconds that it may be attached, waits for no lock
  *   longer than one, and a timer cancels whatever is at work when the time is
  *   over: a batch, a trigger in it, a commit that waits for a standby.  What
- *   was cancelled is undone, and the next worker takes smaller batches.
+ *   was cancelled is undone, and the next worker takes smaller batches.  What
+ *   will not be cancelled is terminated by a second timer, for the launcher
+ *   may be another one by then, and not know of this worker.
  *
  * - That somebody's code runs as a superuser.  The worker connects as one, and
  *   sweeping runs what the owner of the tables has put on them: triggers,
@@ -78,8 +80,11 @@ typedef struct Work
 	TimestampTz began;
 	int64		rows;
 	char	   *error;			/* the last one; NULL: none */
+	bool		reported;
 	MemoryContext context;		/* outlives transactions */
 } Work;
+
+static volatile sig_atomic_t told_to_go = false;
 
 /*
  * Before each transaction: what a database's defaults, or code of the owner's
@@ -213,7 +218,7 @@ recover(Work *work, const UpkeepStep *step)
 	bool		busy;
 
 	HOLD_INTERRUPTS();
-	disable_all_timeouts(false);
+	disable_timeout(STATEMENT_TIMEOUT, false);
 	QueryCancelPending = false;
 	MemoryContextSwitchTo(work->context);
 	error = CopyErrorData();
@@ -413,10 +418,47 @@ is_at_rest(Work *work)
 		run_batch(work, &last_look) == BATCH_LAST;
 }
 
+/* Somebody wants this process to end. */
+static void
+go(SIGNAL_ARGS)
+{
+	told_to_go = true;
+	die(postgres_signal_arg);
+}
+
+/* The owner's code does not let itself be cancelled: end this process. */
+static void
+patience_is_over(void)
+{
+	kill(MyProcPid, SIGTERM);
+}
+
+/*
+ * Have inv_stat tell of a worker that does not get as far as to report, unless
+ * it was somebody else who ended it.
+ */
+static void
+tell_failure(int code, Datum arg)
+{
+	Work	   *work = (Work *) DatumGetPointer(arg);
+	const char *reason;
+
+	if (work->reported)
+		return;
+	if (!told_to_go)
+		reason = "the worker has failed, the log of the server tells why";
+	else if (clock_now() - work->attached >= WORKER_PATIENCE)
+		reason = "the worker stayed too long, and was terminated";
+	else
+		return;
+	statistics_worker_ended(work->began, work->rows, reason);
+}
+
 /* Say how it went. */
 static void
 report(Work *work)
 {
+	work->reported = true;
 	shared_report(&work->order, &work->report);
 	if (work->report.outcome != WORKER_FOUND_NONE)
 		statistics_worker_ended(work->began, work->rows, work->error);
@@ -439,17 +481,20 @@ report(Work *work)
 void
 inventory_worker_main(Datum main_arg)
 {
-	Work		work = {0};
+	static Work work;			/* is there when the process ends, too */
 
 	memcpy(&work.order, MyBgworkerEntry->bgw_extra, sizeof(WorkerOrder));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, go);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(work.order.database, InvalidOid, 0);
 
 	work.attached = clock_now();
 	work.began = GetCurrentTimestamp();
 	work.context = TopMemoryContext;
+	before_shmem_exit(tell_failure, PointerGetDatum(&work));
+	enable_timeout_after(RegisterTimeout(USER_TIMEOUT, patience_is_over),
+						 WORKER_PATIENCE);
 	SetConfigOption("application_name", MyBgworkerEntry->bgw_type, PGC_USERSET,
 					PGC_S_SESSION);
 

@@ -22,6 +22,12 @@
 #define WORKER_ATTACHED 3000	/* milliseconds */
 #define WORKER_GAP 1000			/* milliseconds */
 
+/*
+ * One that has been attached for so long is terminated: the owner's code may
+ * catch what is to cancel it.
+ */
+#define WORKER_PATIENCE (3 * WORKER_ATTACHED)	/* milliseconds */
+
 extern void worker_init(void);
 
 extern PGDLLEXPORT void inventory_launcher_main(Datum main_arg);
