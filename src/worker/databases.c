@@ -373,40 +373,44 @@ databases_next(int64 now, int64 *due_at)
 }
 
 /* What PostgreSQL counts of a database, as far as sessions have reported. */
-static void
-read_counters(Oid oid, int64 *inserted, int64 *changed)
+RowCounts
+database_count_rows(const Database *database)
 {
 	PgStat_StatDBEntry *counters;
+	RowCounts	rows = {0};
 
 	pgstat_clear_snapshot();
-	counters = pgstat_fetch_stat_dbentry(oid);
-	*inserted = counters == NULL ? 0 : compat_rows_inserted(counters);
-	*changed = counters == NULL ? 0 : compat_rows_changed(counters);
+	counters = pgstat_fetch_stat_dbentry(database->oid);
+	if (counters != NULL)
+	{
+		rows.inserted = compat_rows_inserted(counters);
+		rows.changed = compat_rows_changed(counters);
+	}
+	return rows;
 }
 
 /* Has nothing happened in a database that could make work for a worker? */
 static bool
 is_quiet(const Database *database, int64 now)
 {
-	int64		inserted;
-	int64		changed;
+	RowCounts	rows;
 
-	if (database->announced || !pgstat_track_counts)
+	if (database->announced || !pgstat_track_counts || !database->counted)
 		return false;
 	if (database->knowledge == DATABASE_HAS &&
 		(!database->at_rest ||
 		 now >= database->started + long_naptime()))
 		return false;
 
-	read_counters(database->oid, &inserted, &changed);
+	rows = database_count_rows(database);
 	switch (database->knowledge)
 	{
 		case DATABASE_UNKNOWN:
 			return false;
 		case DATABASE_LACKS:
-			return inserted == database->inserted;
+			return rows.inserted == database->rows.inserted;
 		case DATABASE_HAS:
-			return changed == database->changed;
+			return rows.changed == database->rows.changed;
 	}
 	return false;
 }
@@ -432,14 +436,17 @@ database_put_off(Database *database, int64 now)
 	database->looked = database->started;
 }
 
-/* A database gets a worker. */
+/*
+ * A database has got a worker.  "rows" was counted before, lest what comes
+ * after the worker has looked be in it.
+ */
 void
-database_started(Database *database, int64 now)
+database_started(Database *database, RowCounts rows, int64 now)
 {
 	database->running = true;
 	database->announced = false;
 	database->started = now;
-	read_counters(database->oid, &database->inserted, &database->changed);
+	database->rows = rows;
 }
 
 /* The worker of a database has ended. */
@@ -453,6 +460,7 @@ database_ended(Oid oid, const WorkerReport *report, int64 now)
 	database->ended = now;
 	database->has_more = report->outcome == WORKER_HAS_MORE;
 	database->at_rest = report->at_rest;
+	database->counted = report->counted;
 	if (report->outcome == WORKER_VANISHED)
 	{
 		give_rest(&database->whole, now);

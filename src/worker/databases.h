@@ -27,6 +27,13 @@ typedef struct Rest
 	int64		until;
 } Rest;
 
+/* Rows that sessions have reported of a database, ever. */
+typedef struct RowCounts
+{
+	int64		inserted;
+	int64		changed;
+} RowCounts;
+
 /* Moments are milliseconds by clock_now(). */
 typedef struct Database
 {
@@ -41,8 +48,8 @@ typedef struct Database
 	int64		looked;			/* worker started, or counters looked at */
 	int64		started;		/* of the last worker */
 	int64		ended;
-	int64		inserted;		/* rows ever, before that worker looked */
-	int64		changed;		/* likewise */
+	RowCounts	rows;			/* before that worker looked */
+	bool		counted;		/* there are such numbers */
 	int			batch;			/* rows that a batch may have */
 	Rest		whole;			/* workers vanish */
 	Rest		steps[sizeof(uint32) * CHAR_BIT];
@@ -58,7 +65,8 @@ extern bool database_is_worth_a_visit(Database *database, int64 now);
 extern bool database_takes_workers(Oid oid);
 extern uint32 database_resting_steps(const Database *database, int64 now);
 extern void database_put_off(Database *database, int64 now);
-extern void database_started(Database *database, int64 now);
+extern RowCounts database_count_rows(const Database *database);
+extern void database_started(Database *database, RowCounts rows, int64 now);
 extern void database_ended(Oid oid, const WorkerReport *report, int64 now);
 
 #endif							/* INVENTORY_DATABASES_H */

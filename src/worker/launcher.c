@@ -143,6 +143,7 @@ start_worker(Database *database, int slot, int64 now)
 {
 	BackgroundWorker worker = {0};
 	WorkerOrder order = {0};
+	RowCounts	rows = database_count_rows(database);
 	MemoryContext old_context;
 	bool		started;
 
@@ -178,7 +179,7 @@ start_worker(Database *database, int slot, int64 now)
 	running[slot].database = database->oid;
 	running[slot].serial = order.serial;
 	running[slot].terminate_at = now + WORKER_PATIENCE;
-	database_started(database, now);
+	database_started(database, rows, now);
 	return true;
 }
 

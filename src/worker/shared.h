@@ -34,6 +34,7 @@ typedef struct WorkerReport
 	uint32		succeeded;		/* steps without an error, a bit each */
 	uint32		failed;			/* steps with one */
 	uint32		too_slow;		/* of those, where a batch took too long */
+	bool		counted;		/* sessions there count the rows they change */
 	bool		at_rest;		/* there was nothing to do, and nothing is
 								 * held */
 } WorkerReport;

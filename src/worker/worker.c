@@ -492,6 +492,8 @@ inventory_worker_main(Datum main_arg)
 	work.attached = clock_now();
 	work.began = GetCurrentTimestamp();
 	work.context = TopMemoryContext;
+	/* as the database has it, which ALTER DATABASE may have set */
+	work.report.counted = pgstat_track_counts;
 	before_shmem_exit(tell_failure, PointerGetDatum(&work));
 	enable_timeout_after(RegisterTimeout(USER_TIMEOUT, patience_is_over),
 						 WORKER_PATIENCE);
