@@ -142,7 +142,11 @@ is_shut_down(void)
 	return result;
 }
 
-/* Write everything to the file.  The last thing that the postmaster does. */
+/*
+ * Write everything to the file.  The last thing that the postmaster does, also
+ * when it has failed to start, over a line of pg_hba.conf, say: then the server
+ * is as it was shut down, and what had been restored is kept.
+ */
 static void
 save(int code, Datum argument)
 {
@@ -153,7 +157,9 @@ save(int code, Datum argument)
 	FILE	   *file;
 	bool		written;
 
-	if (code != 0 || shared == NULL || !is_shut_down())
+	if (code != 0 && !proc_exit_inprogress)
+		return;					/* the server restarts itself after a crash */
+	if (shared == NULL || !is_shut_down())
 		return;
 	content = palloc_extended(file_size(MAX_DATABASES),
 							  MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);

@@ -447,6 +447,18 @@ is_deeply(statistics($node, $_), $kept{$_}, "$_: a clean restart keeps everythin
 ok(!-e $stat_file, 'the file is gone');
 moves("SELECT inv_reserve('plenty')", { reserves => 1 }, 'counting goes on');
 
+# A start that fails on the way is none.
+%kept = map { $_ => statistics($node, $_) } qw(postgres other);
+my $access = slurp_file($node->data_dir . '/pg_hba.conf');
+$node->stop('fast');
+$node->append_conf('pg_hba.conf', "nonsense\n");
+ok(!$node->start(fail_ok => 1), 'a server that does not start');
+unlink $node->data_dir . '/pg_hba.conf';
+append_to_file($node->data_dir . '/pg_hba.conf', $access);
+$node->start;
+is_deeply(statistics($node, $_), $kept{$_}, "$_: loses nothing of what was counted")
+  foreach sort keys %kept;
+
 $node->stop('immediate');
 ok(!-e $stat_file, 'an immediate stop writes nothing');
 $node->start;
