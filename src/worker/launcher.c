@@ -30,6 +30,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/sinval.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
@@ -304,7 +305,11 @@ inventory_launcher_main(Datum main_arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			/* naptime may have been long */
+			try_again_at = 0;
 		}
+		/* even while there is nothing to do, others wait for their turn */
+		ProcessCatchupInterrupt();
 		next = make_round();
 		sleep_until(Min(next, patience_ends()));
 	}
