@@ -17,6 +17,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
 #include "pgstat.h"
+#include "utils/acl.h"
 #include "utils/backend_status.h"
 #include "utils/jsonb.h"
 
@@ -179,11 +180,11 @@ compat_rows_changed(const PgStat_StatDBEntry *counters)
 }
 
 /*
- * Is a session with that application_name connected to a database?  16: another
- * name for a session's status.
+ * Is a session with that application_name connected to a database, of somebody
+ * who has the rights of a role?  16: another name for a session's status.
  */
 static inline bool
-compat_application_is_connected(Oid database, const char *name)
+compat_application_is_connected(Oid database, const char *name, Oid role)
 {
 	int			sessions = pgstat_fetch_stat_numbackends();
 
@@ -197,7 +198,8 @@ compat_application_is_connected(Oid database, const char *name)
 
 		if (session != NULL &&
 			session->backendStatus.st_databaseid == database &&
-			strcmp(session->backendStatus.st_appname, name) == 0)
+			strcmp(session->backendStatus.st_appname, name) == 0 &&
+			has_privs_of_role(session->backendStatus.st_userid, role))
 			return true;
 	}
 	return false;

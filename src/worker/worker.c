@@ -383,15 +383,19 @@ run_steps(Work *work)
 
 /*
  * Is pg_restore at work?  With several jobs it loads tables and sequences in any
- * order, so it is known by its name alone.
+ * order, so it is known by its name alone.  Anybody may take that name, so it
+ * counts only with those who could fill the tables.
  */
 static bool
 is_being_restored(void)
 {
 	bool		restored;
+	Oid			owner;
+	Oid			schema;
 
 	StartTransactionCommand();
-	restored = compat_application_is_connected(MyDatabaseId, "pg_restore");
+	restored = catalog_find_owner(&owner, &schema) &&
+		compat_application_is_connected(MyDatabaseId, "pg_restore", owner);
 	CommitTransactionCommand();
 	return restored;
 }

@@ -92,6 +92,21 @@ $node->safe_psql('parallel', 'DROP FUNCTION rest() CASCADE');
 pg_restore_ok('the rest', '--section', 'post-data');
 is_restored('parallel');
 
+# A name is easily taken; somebody who could restore nothing stops no worker.
+$node->safe_psql('postgres', 'CREATE ROLE visitor LOGIN');
+my $visitor;
+{
+	local $ENV{PGAPPNAME} = 'pg_restore';
+	$visitor = $node->background_psql('postgres',
+		extra_params => [ '--username', 'visitor' ]);
+}
+$node->safe_psql('postgres', q{SELECT inv_reserve('S2', 1, ttl => '1 millisecond')});
+ok($node->poll_query_until('postgres', q{
+	SELECT count(*) = 0 FROM inv_reservation
+	 WHERE status = 'active' AND expires_at <= clock_timestamp()}),
+	'somebody of that name who may not restore keeps nobody away');
+$visitor->quit;
+
 only_errors_are($node, 0, {}, 'no worker met an error');
 
 $node->stop;
