@@ -137,7 +137,7 @@ like($left, qr/^confirmed reservation without an order\|left for a person$/m,
 	'an order is for a person');
 
 is($load->pumpable ? 'running' : "ended: $stderr", 'running', 'all the while the shop was open');
-$load->signal('INT');
+$load->signal('TERM');
 $load->finish;
 unlike($stderr, qr/ERROR/, 'and no buyer met an error');
 only_errors_are($node, $offset, { '57014' => undef }, 'nor did the server');
