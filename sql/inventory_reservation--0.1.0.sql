@@ -261,6 +261,7 @@ CREATE TABLE inv_reconciliation (
 	run bigint NOT NULL,
 	"row" integer NOT NULL,
 	at timestamptz NOT NULL,
+	since timestamptz NOT NULL,
 	finding text COLLATE "C" NOT NULL,
 	item_id bigint,
 	location_id integer,
@@ -414,10 +415,11 @@ COMMENT ON COLUMN inv_waitlist.joined_at IS 'Since when.';
 COMMENT ON COLUMN inv_waitlist.state IS 'waiting, offered, taken, lapsed or left.';
 COMMENT ON COLUMN inv_waitlist.reservation_id IS 'The hold he was offered.';
 
-COMMENT ON TABLE inv_reconciliation IS 'What reconciliation runs found and did.';
+COMMENT ON TABLE inv_reconciliation IS 'What reconciliation runs found and did. A drift that one run after another finds and does not repair has one row, that of the newest run; what was repaired keeps its row.';
 COMMENT ON COLUMN inv_reconciliation.run IS 'The run.';
 COMMENT ON COLUMN inv_reconciliation."row" IS 'Number of the finding within the run.';
-COMMENT ON COLUMN inv_reconciliation.at IS 'When it was found.';
+COMMENT ON COLUMN inv_reconciliation.at IS 'When this run found it.';
+COMMENT ON COLUMN inv_reconciliation.since IS 'When a run found it first; each run since has found it again.';
 COMMENT ON COLUMN inv_reconciliation.finding IS 'What kind of drift.';
 COMMENT ON COLUMN inv_reconciliation.item_id IS 'The item concerned.';
 COMMENT ON COLUMN inv_reconciliation.location_id IS 'The location concerned.';
@@ -426,7 +428,7 @@ COMMENT ON COLUMN inv_reconciliation.reservation_id IS 'The reservation concerne
 COMMENT ON COLUMN inv_reconciliation.order_id IS 'The order concerned.';
 COMMENT ON COLUMN inv_reconciliation.found IS 'What was there.';
 COMMENT ON COLUMN inv_reconciliation.expected IS 'What should have been there.';
-COMMENT ON COLUMN inv_reconciliation.action IS 'What was done about it; NULL while the run is at work on it.';
+COMMENT ON COLUMN inv_reconciliation.action IS 'What was done about it; begins with none, left or not where it was not repaired. NULL while the run is at work on it.';
 COMMENT ON COLUMN inv_reconciliation.scope IS 'Scope of the idempotency key concerned.';
 COMMENT ON COLUMN inv_reconciliation.key IS 'The idempotency key concerned.';
 

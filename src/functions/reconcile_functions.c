@@ -35,7 +35,7 @@ static SqlStatement read_results = {
  * inv_reconcile(repair, complete)
  *
  * A row for each finding of a run, which is done here and now.  Waits for
- * another that is under way.  Raises 22004 for null, 40001.
+ * another that is under way.  Raises 22023 for null, 40001.
  */
 Datum
 inv_reconcile(PG_FUNCTION_ARGS)

@@ -188,9 +188,49 @@ delete_old_results(Call *call, const ReconcileRun *run)
 	sql_end(call);
 }
 
+/*
+ * What is still as wrong as the run before has found it, and was not repaired,
+ * is one drift and not two: the row of this run takes the place of the earlier
+ * one, and its "since".  Else a drift that is left for a person would fill the
+ * table, a row a run.  There are no others to look for: each run looks again at
+ * what the last one that ended has found, and those that were given up since.
+ */
+static void
+replace_earlier_findings(Call *call, const ReconcileRun *run)
+{
+	static SqlStatement replace_findings = {
+		"WITH drifts AS MATERIALIZED ("
+		" SELECT max(\"row\") FILTER (WHERE run = $1) AS \"row\","
+		"  min(since) AS since,"
+		"  pg_catalog.array_agg(ctid) FILTER (WHERE run < $1) AS earlier"
+		" FROM inv_reconciliation"
+		" WHERE run >= $2 AND run <= $1 AND (run = $1 OR action IS NULL"
+		"  OR action LIKE 'none%' OR action LIKE 'left %' OR action LIKE 'not %')"
+		" GROUP BY finding, item_id, location_id, stripe, reservation_id,"
+		"  order_id, scope, key"
+		" HAVING bool_or(run = $1) AND bool_or(run < $1)"
+		"), gone AS ("
+		" DELETE FROM inv_reconciliation WHERE ctid = ANY (ARRAY("
+		"  SELECT unnest(drifts.earlier) FROM drifts))"
+		") UPDATE inv_reconciliation AS found SET since = drifts.since"
+		" FROM drifts WHERE found.run = $1 AND found.\"row\" = drifts.\"row\"",
+		SPI_OK_UPDATE, 2, {INT8OID, INT8OID}
+	};
+
+	if (run->findings == 0)
+		return;
+	sql_begin(call);
+	sql_plan_by_index(call);
+	(void) sql_run(call, &replace_findings,
+				   (Datum[]){Int64GetDatum(run->number),
+							 Int64GetDatum(run->last_ended)}, NULL);
+	sql_end(call);
+}
+
 static void
 end_run(Call *call, ReconcileRun *run)
 {
+	replace_earlier_findings(call, run);
 	/* of a complete one; else the walk over the changes has come here */
 	if (run->findings < MAX_FINDINGS)
 	{

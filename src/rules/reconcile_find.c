@@ -39,16 +39,17 @@
  * $3 whether it repairs.  "findings" is a query made before.
  */
 #define RECORD_FINDINGS \
-	" INSERT INTO inv_reconciliation (run, \"row\", at, finding," \
+	" INSERT INTO inv_reconciliation (run, \"row\", at, since, finding," \
 	"  item_id, location_id, stripe, reservation_id, order_id, scope, key," \
 	"  found, expected, action)" \
 	" SELECT $1, ($2 + pg_catalog.row_number() OVER ())::integer," \
-	"  pg_catalog.clock_timestamp(), wrong.finding, wrong.item_id," \
+	"  clock.now, clock.now, wrong.finding, wrong.item_id," \
 	"  wrong.location_id, wrong.stripe, wrong.reservation_id," \
 	"  wrong.order_id, wrong.scope, wrong.key, wrong.found, wrong.expected," \
 	"  CASE WHEN NOT wrong.repairable THEN 'left for a person'::text" \
 	"   WHEN $3 THEN NULL ELSE 'none, a dry run'::text END" \
 	" FROM findings AS wrong" \
+	" CROSS JOIN pg_catalog.clock_timestamp() AS clock (now)" \
 	" WHERE NOT EXISTS (SELECT FROM inv_reconciliation AS known" \
 	"  WHERE known.run = $1 AND known.finding = wrong.finding" \
 	"   AND known.item_id IS NOT DISTINCT FROM wrong.item_id" \

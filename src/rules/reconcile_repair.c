@@ -23,6 +23,10 @@
  *   happened could be charged or shipped twice.
  * - An order without a confirmed reservation, or two of one reservation; lines
  *   that differ; several keys of one reservation.
+ *
+ * What is noted about a finding begins with "none", "left" or "not" where
+ * nothing was repaired, and with nothing of that kind where something was:
+ * reconcile.c keeps the latter as history.
  */
 #include "postgres.h"
 
@@ -297,7 +301,7 @@ repair_stock(Call *call, ReconcileRun *run, const StockKey *keys, int count)
 		}
 		else
 			(void) note_at_stock(call, run, &keys[i], action.len > 0
-								 ? action.data : "was right when it was locked");
+								 ? action.data : "none: it was right when it was locked");
 	}
 	stock_write(call, &set);
 	call_next_command(call);
@@ -330,7 +334,7 @@ repair_key(Call *call, ReconcileRun *run, int64 row, Datum scope, Datum key)
 		statistics_count(COUNT_DRIFTS_REPAIRED, 1);
 	}
 	note(call, run, row, deleted ? "key deleted"
-		 : "the key has gone meanwhile, or somebody has it locked");
+		 : "not deleted: it has gone meanwhile, or somebody has it locked");
 }
 
 /* Sweep what has been dead for so long, and note all of it. */

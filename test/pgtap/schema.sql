@@ -196,6 +196,7 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_reconciliation')$$, $$
     ('run', 'bigint', 'not null', ''),
     ('row', 'integer', 'not null', ''),
     ('at', 'timestamp with time zone', 'not null', ''),
+    ('since', 'timestamp with time zone', 'not null', ''),
     ('finding', 'text', 'not null', ''),
     ('item_id', 'bigint', 'null', ''),
     ('location_id', 'integer', 'null', ''),
