@@ -77,41 +77,72 @@ static SqlStatement copy_opening_balances = {
 };
 
 /*
- * $1 to $3 the place, $4 and $5 this server's own epochs, $6 how many, $7 the
- * generation; index inv_ledger_pkey
+ * $1 to $3 the place, $4 and $5 this server's own epochs: entries behind it that
+ * no earlier one can join any more; index inv_ledger_pkey
  */
+#define SETTLED_ENTRIES \
+	" FROM inv_ledger" \
+	" WHERE ROW(epoch, xid, entry_id) > ROW($1, $2, $3)" \
+	"  AND ROW(epoch, xid)" \
+	"   < ROW($5, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))" \
+	"  AND (epoch < $4 OR" \
+	"   xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
+
+#define SUMS_BY_STOCK(from) \
+	" SELECT item_id, location_id, stripe, sum(delta_on_hand)::bigint AS on_hand," \
+	"  sum(delta_reserved)::bigint AS reserved" from \
+	" GROUP BY item_id, location_id, stripe"
+
+/* $6 the generation; what "sums" is was said before */
+#define ADD_SUMS(sums) \
+	" INSERT INTO inv_ledger_balance AS balance" \
+	"  (item_id, location_id, stripe, on_hand, reserved, generation)" \
+	" SELECT item_id, location_id, stripe, on_hand, reserved, $6" \
+	" FROM (" sums ") AS sums" \
+	" ON CONFLICT (item_id, location_id, stripe) DO UPDATE" \
+	" SET on_hand = excluded.on_hand" \
+	"   + CASE WHEN balance.generation = excluded.generation" \
+	"     THEN balance.on_hand ELSE 0::bigint END," \
+	"  reserved = excluded.reserved" \
+	"   + CASE WHEN balance.generation = excluded.generation" \
+	"     THEN balance.reserved ELSE 0::bigint END," \
+	"  generation = excluded.generation"
+
+#define ADVANCE_ARGUMENT_TYPES \
+	{INT4OID, XID8OID, INT8OID, INT4OID, INT4OID, INT8OID, INT8OID}
+
+/* $7 how many */
 static SqlStatement advance_balances = {
 	.text = "WITH part AS MATERIALIZED ("
 	" SELECT epoch, xid, entry_id, item_id, location_id, stripe,"
 	"  delta_on_hand, delta_reserved"
-	" FROM inv_ledger"
-	" WHERE ROW(epoch, xid, entry_id) > ROW($1, $2, $3)"
-	"  AND ROW(epoch, xid)"
-	"   < ROW($5, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
-	"  AND (epoch < $4 OR"
-	"   xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
-	" ORDER BY epoch, xid, entry_id LIMIT $6"
+	SETTLED_ENTRIES
+	" ORDER BY epoch, xid, entry_id LIMIT $7"
 	"), added AS ("
-	" INSERT INTO inv_ledger_balance AS balance"
-	"  (item_id, location_id, stripe, on_hand, reserved, generation)"
-	" SELECT item_id, location_id, stripe,"
-	"  sum(delta_on_hand)::bigint, sum(delta_reserved)::bigint, $7"
-	" FROM part GROUP BY item_id, location_id, stripe"
-	" ON CONFLICT (item_id, location_id, stripe) DO UPDATE"
-	" SET on_hand = excluded.on_hand"
-	"   + CASE WHEN balance.generation = excluded.generation"
-	"     THEN balance.on_hand ELSE 0::bigint END,"
-	"  reserved = excluded.reserved"
-	"   + CASE WHEN balance.generation = excluded.generation"
-	"     THEN balance.reserved ELSE 0::bigint END,"
-	"  generation = excluded.generation"
+	ADD_SUMS(SUMS_BY_STOCK(" FROM part"))
 	") SELECT epoch, xid, entry_id, (SELECT count(*) FROM part)"
 	" FROM (SELECT epoch, xid, entry_id FROM part"
 	"  ORDER BY epoch DESC, xid DESC, entry_id DESC LIMIT 1) AS last",
 	.expected = SPI_OK_SELECT,
 	.nargs = 7,
-	.argument_types = {INT4OID, XID8OID, INT8OID, INT4OID, INT4OID, INT8OID,
-	INT8OID}
+	.argument_types = ADVANCE_ARGUMENT_TYPES
+};
+
+/*
+ * All of them: a balance is written once, whatever there is to add to it, and in
+ * the order of the index, and entries are kept nowhere.  (OFFSET 0: adding up
+ * must not sort the entries for the order's sake.)
+ */
+static SqlStatement advance_to_end = {
+	.text = "WITH added AS ("
+	ADD_SUMS("SELECT * FROM (" SUMS_BY_STOCK(SETTLED_ENTRIES) " OFFSET 0) AS unordered"
+			 " ORDER BY item_id, location_id, stripe")
+	") SELECT epoch, xid, entry_id"
+	SETTLED_ENTRIES
+	" ORDER BY epoch DESC, xid DESC, entry_id DESC LIMIT 1",
+	.expected = SPI_OK_SELECT,
+	.nargs = 6,
+	.argument_types = ADVANCE_ARGUMENT_TYPES
 };
 
 /* The balances that there are; generation 0: none. */
@@ -177,14 +208,18 @@ ledger_balances_open(Call *call, const LedgerBalances *balances,
 	return copied;
 }
 
-/* Take the balances on by at most "budget" entries; returns how many. */
-int64
+/*
+ * Take the balances on by at most "budget" entries, ALL_ENTRIES by all that
+ * there are.  Returns whether there may be more.
+ */
+bool
 ledger_balances_advance(Call *call, LedgerBalances *balances, int64 budget)
 {
+	bool		to_end = budget == ALL_ENTRIES;
 	Datum		values[7];
 	int32		first_epoch;
 	int32		last_epoch;
-	int64		added = 0;
+	bool		more = false;
 	bool		isnull;
 
 	ledger_own_epochs(call, &first_epoch, &last_epoch);
@@ -193,18 +228,19 @@ ledger_balances_advance(Call *call, LedgerBalances *balances, int64 budget)
 	values[2] = Int64GetDatum(balances->place.entry_id);
 	values[3] = Int32GetDatum(first_epoch);
 	values[4] = Int32GetDatum(last_epoch);
-	values[5] = Int64GetDatum(budget);
-	values[6] = Int64GetDatum(balances->generation);
+	values[5] = Int64GetDatum(balances->generation);
+	values[6] = Int64GetDatum(budget);
 
 	sql_begin(call);
 	sql_plan_by_index(call);
-	if (sql_run(call, &advance_balances, values, NULL) > 0)
+	if (sql_run(call, to_end ? &advance_to_end : &advance_balances, values,
+				NULL) > 0)
 	{
 		balances->place.epoch = DatumGetInt32(sql_value(0, 1, &isnull));
 		balances->place.xid = DatumGetUInt64(sql_value(0, 2, &isnull));
 		balances->place.entry_id = DatumGetInt64(sql_value(0, 3, &isnull));
-		added = DatumGetInt64(sql_value(0, 4, &isnull));
+		more = !to_end && DatumGetInt64(sql_value(0, 4, &isnull)) >= budget;
 	}
 	sql_end(call);
-	return added;
+	return more;
 }

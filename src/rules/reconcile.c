@@ -48,11 +48,12 @@
 /* Rows of each table that a run looks at whatever has changed. */
 #define SLICE 10000
 
-/* Ledger entries that are added to the balances in one piece. */
+/*
+ * Ledger entries that are added to the balances in one piece; all in one where
+ * there is one transaction, in which every piece would leave a version of each
+ * balance behind.
+ */
 #define ENTRIES_A_PIECE 10000
-
-/* In one transaction every piece leaves a version of each balance behind. */
-#define ENTRIES_AT_ONCE 2000000
 
 /* More findings than this: the rest is for the next run. */
 #define MAX_FINDINGS 10000
@@ -249,9 +250,8 @@ end_run(Call *call, ReconcileRun *run)
 static bool
 catch_up(Call *call, ReconcileRun *run)
 {
-	int64		budget = run->at_once ? ENTRIES_AT_ONCE : ENTRIES_A_PIECE;
-
-	return ledger_balances_advance(call, &run->balances, budget) < budget;
+	return !ledger_balances_advance(call, &run->balances, run->at_once
+									? ALL_ENTRIES : ENTRIES_A_PIECE);
 }
 
 /*
