@@ -7,9 +7,11 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "storage/ipc.h"
 
 #include "functions/arguments.h"
 #include "rules/reconcile.h"
+#include "statistics/statistics.h"
 #include "table/sql.h"
 
 PG_FUNCTION_INFO_V1(inv_reconcile);
@@ -31,6 +33,13 @@ static SqlStatement read_results = {
 	.argument_types = {INT8OID}
 };
 
+/* A run that is broken off, or whose session is ended, is not at work any more. */
+static void
+broken_off(int code, Datum arg)
+{
+	statistics_progress(NULL, 0);
+}
+
 /*
  * inv_reconcile(repair, complete)
  *
@@ -49,7 +58,11 @@ inv_reconcile(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	call = call_begin("inv_reconcile()", CALL_WRITES);
-	run = Int64GetDatum(reconcile_at_once(call, repair, complete));
+	PG_ENSURE_ERROR_CLEANUP(broken_off, (Datum) 0);
+	{
+		run = Int64GetDatum(reconcile_at_once(call, repair, complete));
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(broken_off, (Datum) 0);
 	sql_begin(call);
 	count = (int64) sql_run(call, &read_results, &run, NULL);
 	for (int64 i = 0; i < count; i++)

@@ -329,6 +329,30 @@ $holder->query_safe('COMMIT');
 moves("SELECT inv_reserve('B')", { reserves => 1 }, 'who need not wait does not');
 
 #
+# A reconciliation at work, which is seen for as long as it is
+#
+my $of_b = "item_id = (SELECT item_id FROM inv_item WHERE sku = 'B')";
+$node->safe_psql('postgres', "UPDATE inv_stock SET reserved = reserved + 1 WHERE $of_b");
+$holder->query_safe("BEGIN; SELECT 1 FROM inv_stock WHERE $of_b FOR UPDATE");
+foreach my $end ('pg_cancel_backend', 'pg_terminate_backend')
+{
+	my $reconciler = $node->background_psql('postgres', on_error_stop => 0);
+	$reconciler->query_until(qr/begun/, "\\echo begun\nSELECT count(*) FROM inv_reconcile(true);\n");
+	ok($node->poll_query_until('postgres',
+		q{SELECT reconcile_activity = 'repair' AND reconcile_done > 0 FROM inv_stat}),
+		"$end: a repair that waits is seen");
+	$node->safe_psql('postgres', "SELECT $end(pid) FROM pg_stat_activity WHERE query LIKE '%inv_reconcile(true)%' AND wait_event_type = 'Lock'");
+	ok($node->poll_query_until('postgres',
+		'SELECT reconcile_activity IS NULL AND reconcile_done IS NULL FROM inv_stat'),
+		"$end: and no more when it is broken off");
+	eval { $reconciler->quit };
+}
+$holder->query_safe('COMMIT');
+moves('SELECT inv_reconcile(true)', { reconciliations => 1, drifts_found => 2, drifts_repaired => 2 },
+	'a repair');
+value_is($node, 'SELECT reconcile_activity FROM inv_stat', '', 'that has ended is not at work');
+
+#
 # Stripes
 #
 add_stock($node, 'striped' => 160);
