@@ -6,7 +6,6 @@ use warnings;
 use InventoryTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 my $node = inventory_node('shop', conf => "inventory_reservation.auto_stripes = 8\n");
 add_stock($node, 'plenty' => 1000, 'scarce' => 20, 'once' => 1000, 'crowded' => 100_000);

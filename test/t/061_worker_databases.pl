@@ -123,7 +123,6 @@ make_shop('later', 5);
 cmp_ok(takes(20, is_swept('later')), '<', 5,
 	'an extension that came later is served at once');
 
-my $offset = -s $node->logfile;
 $node->safe_psql('undone',
 	'BEGIN; CREATE EXTENSION inventory_reservation; ROLLBACK');
 $node->safe_psql('partly', q{

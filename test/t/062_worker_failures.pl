@@ -17,9 +17,6 @@ CONF
 my $nothing_dead = q{
 	SELECT count(*) = 0 FROM inv_reservation
 	 WHERE status = 'active' AND expires_at <= clock_timestamp()};
-my $workers = q{
-	SELECT count(*) FROM pg_stat_activity
-	 WHERE backend_type = 'inventory_reservation worker'};
 my $launcher = q{
 	SELECT pid FROM pg_stat_activity
 	 WHERE backend_type = 'inventory_reservation launcher'};

@@ -4,7 +4,6 @@
 use strict;
 use warnings;
 
-use FindBin;
 use InventoryTest;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
