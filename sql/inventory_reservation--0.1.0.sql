@@ -837,7 +837,7 @@ COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead hol
 CREATE PROCEDURE inv_maintain()
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'inv_maintain';
-COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, deletes keys past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
+COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, tells in the ledger which SKUs have come into stock or gone out of it, purges keys, closed reservations and ledger entries that are past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
 
 CREATE FUNCTION inv_purge(older_than interval DEFAULT NULL)
 RETURNS bigint
@@ -1260,7 +1260,7 @@ COMMENT ON COLUMN inv_stat.lock_waits IS 'Times that a call waited for stock, a 
 COMMENT ON COLUMN inv_stat.lock_wait_time IS 'Milliseconds that those waits took; those waiting now not included.';
 COMMENT ON COLUMN inv_stat.stripe_passes IS 'Busy stripes passed over by buyers who took units from another.';
 COMMENT ON COLUMN inv_stat.stripe_gathers IS 'Holds for which no stripe had enough, so that units were moved from others.';
-COMMENT ON COLUMN inv_stat.worker_rows IS 'Rows that the worker has expired, deleted or repaired.';
+COMMENT ON COLUMN inv_stat.worker_rows IS 'Rows that the worker has dealt with, those that it only looked at in reconciling included.';
 COMMENT ON COLUMN inv_stat.worker_last_run IS 'When the last run that has ended began.';
 COMMENT ON COLUMN inv_stat.worker_last_duration IS 'Milliseconds.';
 COMMENT ON COLUMN inv_stat.reconcile_activity IS 'What a reconciliation is doing now; null when none is at work.';

@@ -68,7 +68,7 @@ settings_define(void)
 
 	DefineCustomIntVariable("inventory_reservation.expire_batch_size",
 							"How many dead holds a sweep expires in one transaction.",
-							"Also the number of rows that a batch of inv_purge() deletes.",
+							"Also how many rows a batch of inv_purge() deletes, and inv_reconcile() repairs. The background worker takes 1000 at most.",
 							&setting_expire_batch_size,
 							1000, 1, MAX_EXPIRE_BATCH,
 							PGC_SIGHUP, 0,
@@ -84,7 +84,7 @@ settings_define(void)
 
 	DefineCustomIntVariable("inventory_reservation.auto_stripes",
 							"Over how many stripes the stock of a SKU is spread when buyers queue for it; 1 never does.",
-							"inv_maintain() takes the stripes away again when the SKU has been calm for some minutes.",
+							"inv_maintain() and the background worker take them away again when the SKU has been calm for some minutes.",
 							&setting_auto_stripes,
 							1, 1, MAX_STRIPES,
 							PGC_SIGHUP, 0,
