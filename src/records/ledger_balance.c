@@ -80,13 +80,14 @@ static SqlStatement copy_opening_balances = {
  * $1 to $3 the place, $4 and $5 this server's own epochs: entries behind it that
  * no earlier one can join any more; index inv_ledger_pkey
  */
-#define SETTLED_ENTRIES \
-	" FROM inv_ledger" \
-	" WHERE ROW(epoch, xid, entry_id) > ROW($1, $2, $3)" \
-	"  AND ROW(epoch, xid)" \
+#define SETTLED \
+	" ROW(epoch, xid)" \
 	"   < ROW($5, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))" \
 	"  AND (epoch < $4 OR" \
 	"   xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))"
+#define BEHIND_THE_PLACE " ROW(epoch, xid, entry_id) > ROW($1, $2, $3)"
+#define SETTLED_ENTRIES \
+	" FROM inv_ledger WHERE" BEHIND_THE_PLACE " AND" SETTLED
 
 #define SUMS_BY_STOCK(from) \
 	" SELECT item_id, location_id, stripe, sum(delta_on_hand)::bigint AS on_hand," \
@@ -131,15 +132,17 @@ static SqlStatement advance_balances = {
 /*
  * All of them: a balance is written once, whatever there is to add to it, and in
  * the order of the index, and entries are kept nowhere.  (OFFSET 0: adding up
- * must not sort the entries for the order's sake.)
+ * must not sort the entries for the order's sake.)  The last one is looked for
+ * without the place: backward, an index scan does not stop there.
  */
 static SqlStatement advance_to_end = {
 	.text = "WITH added AS ("
 	ADD_SUMS("SELECT * FROM (" SUMS_BY_STOCK(SETTLED_ENTRIES) " OFFSET 0) AS unordered"
 			 " ORDER BY item_id, location_id, stripe")
-	") SELECT epoch, xid, entry_id"
-	SETTLED_ENTRIES
-	" ORDER BY epoch DESC, xid DESC, entry_id DESC LIMIT 1",
+	") SELECT epoch, xid, entry_id FROM ("
+	"  SELECT epoch, xid, entry_id FROM inv_ledger WHERE" SETTLED
+	"  ORDER BY epoch DESC, xid DESC, entry_id DESC LIMIT 1) AS last"
+	" WHERE" BEHIND_THE_PLACE,
 	.expected = SPI_OK_SELECT,
 	.nargs = 6,
 	.argument_types = ADVANCE_ARGUMENT_TYPES
