@@ -47,23 +47,36 @@ sub run_recorded
 	  . " FROM inv_reconcile($arguments);";
 }
 
+# One client reconciles, all the others buy and tidy up.  With several at it, a
+# busy machine would have one always at work and others waiting, and the purge
+# of the ledger, which waits for nobody, would never have its turn.
+my $reconciler = join "\n", '\set dice random(1, 8)',
+	'\if :dice <= 3', run_recorded(''),
+	'\elif :dice <= 6', run_recorded('true'),
+	'\elif :dice = 7', run_recorded('complete => true'),
+	'\else', run_recorded('true, true'),
+	'\endif', '\sleep 100 ms';
+
+sub beside_reconciler
+{
+	my ($script) = @_;
+
+	return "\\if :client_id = 0\n$reconciler\n\\else\n$script\n\\endif\n";
+}
+
 my ($status) = pgbench($node,
 	clients => 16,
 	arguments => [ '--time', $seconds ],
 	scripts => {
-		$buyer => 4000,
-		run_recorded('') => 6,
-		run_recorded('true') => 6,
-		run_recorded('complete => true') => 2,
-		run_recorded('true, true') => 2,
-		'SELECT inv_expire(50);' => 100,
-		"SELECT inv_purge('300 milliseconds');" => 800,
-		"\\set stripes random(1, 8)\nSELECT inv_set_stripes('HOT', :stripes);" => 20,
+		beside_reconciler($buyer) => 4000,
+		beside_reconciler('SELECT inv_expire(50);') => 100,
+		beside_reconciler("SELECT inv_purge('300 milliseconds');") => 800,
+		beside_reconciler("\\set stripes random(1, 8)\nSELECT inv_set_stripes('HOT', :stripes);") => 20,
 	});
 is($status, 0, 'no client met an error');
 only_errors_are($node, 0, {}, 'no error in the log');
 value_is($node, 'SELECT max(first) FROM runs', '', 'no false alarm');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM runs'), '>', 20,
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM runs'), '>', 8,
 	'in many runs');
 cmp_ok($node->safe_psql('postgres',
 		"SELECT count(*) FROM inv_ledger WHERE operation = 'reconcile'"),
