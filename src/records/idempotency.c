@@ -114,19 +114,6 @@ key_argument_int64(KeyedCall *keyed, const char *argument, int64 value)
 		set_int64(add_argument(keyed, argument), value);
 }
 
-/* False is the default of every such argument, and left out like a NULL. */
-void
-key_argument_bool(KeyedCall *keyed, const char *argument, bool value)
-{
-	JsonbValue *added;
-
-	if (keyed->key == NULL || !value)
-		return;
-	added = add_argument(keyed, argument);
-	added->type = jbvBool;
-	added->val.boolean = true;
-}
-
 void
 key_argument_jsonb(KeyedCall *keyed, const char *argument, Jsonb *value)
 {

@@ -47,8 +47,6 @@ extern void key_argument_text(KeyedCall *keyed, const char *argument,
 							  const char *value);
 extern void key_argument_int64(KeyedCall *keyed, const char *argument,
 							   int64 value);
-extern void key_argument_bool(KeyedCall *keyed, const char *argument,
-							  bool value);
 extern void key_argument_jsonb(KeyedCall *keyed, const char *argument,
 							   Jsonb *value);
 extern void key_argument_texts(KeyedCall *keyed, const char *argument,

@@ -27,6 +27,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/fmgrprotos.h"
 
 #include "records/ledger_balance.h"
 #include "table/sql.h"
@@ -37,20 +38,6 @@ static SqlStatement load_balances = {
 	.text = "SELECT (detail ->> 'generation'::text)::bigint, epoch, xid, entry_id"
 	" FROM inv_progress WHERE task = 'ledger balance'",
 	.expected = SPI_OK_SELECT
-};
-
-static SqlStatement save_balances = {
-	.text = "INSERT INTO inv_progress"
-	" (task, epoch, xid, entry_id, detail, updated_at)"
-	" VALUES ('ledger balance', $2, $3, $4,"
-	"  pg_catalog.jsonb_build_object('generation', $1),"
-	"  pg_catalog.clock_timestamp())"
-	" ON CONFLICT (task) DO UPDATE SET epoch = excluded.epoch,"
-	"  xid = excluded.xid, entry_id = excluded.entry_id,"
-	"  detail = excluded.detail, updated_at = excluded.updated_at",
-	.expected = SPI_OK_INSERT,
-	.nargs = 4,
-	.argument_types = {INT8OID, INT4OID, XID8OID, INT8OID}
 };
 
 /* $1 to $3 the last that was copied, $4 how many, $5 the generation */
@@ -170,15 +157,12 @@ ledger_balances_load(Call *call, LedgerBalances *balances)
 void
 ledger_balances_save(Call *call, const LedgerBalances *balances)
 {
-	Datum		values[] = {
-		Int64GetDatum(balances->generation),
-		Int32GetDatum(balances->place.epoch),
-		UInt64GetDatum(balances->place.xid),
-		Int64GetDatum(balances->place.entry_id)
-	};
+	char	   *detail = psprintf("{\"generation\": " INT64_FORMAT "}",
+								  balances->generation);
 
 	sql_begin(call);
-	(void) sql_run(call, &save_balances, values, NULL);
+	ledger_set_progress(call, "ledger balance", &balances->place,
+						DirectFunctionCall1(jsonb_in, CStringGetDatum(detail)));
 	sql_end(call);
 }
 

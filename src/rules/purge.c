@@ -225,9 +225,9 @@ delete_due(Call *call, SqlStatement *statement, Resume *resume, Oid relation,
 
 		from_the_beginning = resume->from == DT_NOBEGIN;
 		(void) sql_run(call, statement,
-					   (Datum[]) {TimestampTzGetDatum(resume->from),
+					   SQL_VALUES(TimestampTzGetDatum(resume->from),
 								  TimestampTzGetDatum(due_before),
-								  Int64GetDatum(budget)}, NULL);
+								  Int64GetDatum(budget)), NULL);
 		budget -= DatumGetInt64(sql_value(0, 1, &isnull));
 		rows += DatumGetInt64(sql_value(0, 2, &isnull));
 		last = sql_value(0, 3, &isnull);
@@ -344,14 +344,14 @@ purge_ledger(Call *call, TimestampTz due_before, int64 budget)
 	{
 		find_last_to_fold(call, due_before, limit);
 		(void) sql_run(call, &fold_ledger,
-					   (Datum[]) {TimestampTzGetDatum(due_before),
+					   SQL_VALUES(TimestampTzGetDatum(due_before),
 								  Int64GetDatum(budget),
 								  Int32GetDatum(first_epoch),
 								  Int32GetDatum(last_epoch),
 								  last[0], last[1], last[2],
 								  UInt64GetDatum(U64FromFullTransactionId(since)),
 								  Int32GetDatum(batches + 1),
-								  limit[0], limit[1], limit[2]}, NULL);
+								  limit[0], limit[1], limit[2]), NULL);
 		folded = DatumGetInt64(sql_value(0, 1, &isnull));
 	}
 	sql_end(call);

@@ -182,10 +182,10 @@ delete_old_results(Call *call, const ReconcileRun *run)
 	sql_begin(call);
 	sql_plan_by_index(call);
 	(void) sql_run(call, &delete_results,
-				   (Datum[]){TimestampTzGetDatum(GetCurrentTimestamp() -
-												 (int64) setting_reservation_retention * USECS_PER_SEC),
-							 Int64GetDatum(run->number),
-							 Int64GetDatum(RESULTS_DELETED)}, NULL);
+				   SQL_VALUES(TimestampTzGetDatum(GetCurrentTimestamp() -
+												  (int64) setting_reservation_retention * USECS_PER_SEC),
+							  Int64GetDatum(run->number),
+							  Int64GetDatum(RESULTS_DELETED)), NULL);
 	sql_end(call);
 }
 
@@ -223,8 +223,8 @@ replace_earlier_findings(Call *call, const ReconcileRun *run)
 	sql_begin(call);
 	sql_plan_by_index(call);
 	(void) sql_run(call, &replace_findings,
-				   (Datum[]){Int64GetDatum(run->number),
-							 Int64GetDatum(run->last_ended)}, NULL);
+				   SQL_VALUES(Int64GetDatum(run->number),
+							  Int64GetDatum(run->last_ended)), NULL);
 	sql_end(call);
 }
 

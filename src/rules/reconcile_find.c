@@ -9,11 +9,13 @@
  * must never happen: that two sides which are compared come from two
  * statements, for in READ COMMITTED that is two snapshots.
  *
- * Rows are looked up one at a time (LATERAL, OFFSET 0, count(*)), so that no plan reads a
- * table from end to end for some hundreds of them, whatever the planner knows
- * of it.  The last row of a part is taken before the arrays of all of it are put
- * beside it: a sort would carry them with every row.  What was found goes into inv_reconciliation, the same thing once a
- * run.  An action that is null there is still to be taken.
+ * Rows are looked up one at a time (LATERAL, OFFSET 0, count(*)), so that no
+ * plan reads a table from end to end for some hundreds of them, whatever the
+ * planner knows of it.  The last row of a part is taken before the arrays of all
+ * of it are put beside it: a sort would carry them with every row.
+ *
+ * What was found goes into inv_reconciliation, the same thing once a run.  An
+ * action that is null there is still to be taken.
  *
  * The names of what can be wrong are those of inv_check() where that knows it.
  */

@@ -220,11 +220,11 @@ note_at_stock(Call *call, const ReconcileRun *run, const StockKey *key,
 
 	sql_begin(call);
 	noted = (int64) sql_run(call, &note_stock,
-							(Datum[]){Int64GetDatum(run->number),
-									  CStringGetTextDatum(action),
-									  Int64GetDatum(key->item_id),
-									  Int32GetDatum(key->location_id),
-									  Int32GetDatum(key->stripe)}, NULL);
+							SQL_VALUES(Int64GetDatum(run->number),
+									   CStringGetTextDatum(action),
+									   Int64GetDatum(key->item_id),
+									   Int32GetDatum(key->location_id),
+									   Int32GetDatum(key->stripe)), NULL);
 	sql_end(call);
 	return noted;
 }
@@ -313,8 +313,8 @@ note(Call *call, const ReconcileRun *run, int64 row, const char *action)
 {
 	sql_begin(call);
 	(void) sql_run(call, &note_row,
-				   (Datum[]){Int64GetDatum(run->number),
-							 CStringGetTextDatum(action), Int64GetDatum(row)},
+				   SQL_VALUES(Int64GetDatum(run->number),
+							  CStringGetTextDatum(action), Int64GetDatum(row)),
 				   NULL);
 	sql_end(call);
 }
@@ -326,7 +326,7 @@ repair_key(Call *call, ReconcileRun *run, int64 row, Datum scope, Datum key)
 	bool		deleted;
 
 	sql_begin(call);
-	deleted = sql_run(call, &delete_key, (Datum[]){scope, key}, NULL) > 0;
+	deleted = sql_run(call, &delete_key, SQL_VALUES(scope, key), NULL) > 0;
 	sql_end(call);
 	if (deleted)
 	{
@@ -347,7 +347,7 @@ repair_dead_holds(Call *call, ReconcileRun *run)
 	call_next_command(call);
 	sql_begin(call);
 	(void) sql_run(call, &note_dead_holds,
-				   (Datum[]){Int64GetDatum(run->number)}, NULL);
+				   SQL_VALUES(Int64GetDatum(run->number)), NULL);
 	sql_end(call);
 	run->repaired += swept;
 	statistics_count(COUNT_DRIFTS_REPAIRED, swept);
@@ -419,8 +419,8 @@ repair_next_stock(Call *call, ReconcileRun *run)
 	sql_begin(call);
 	sql_plan_by_index(call);
 	count = (int) sql_run(call, &find_pending_stock,
-						  (Datum[]){Int64GetDatum(run->number),
-									Int64GetDatum(budget)}, NULL);
+						  SQL_VALUES(Int64GetDatum(run->number),
+									 Int64GetDatum(budget)), NULL);
 	for (int i = 0; i < count; i++)
 	{
 		keys[i].item_id = DatumGetInt64(sql_value(i, 1, &isnull));
@@ -458,7 +458,7 @@ repair_next(Call *call, ReconcileRun *run)
 	}
 	sql_begin(call);
 	sql_plan_by_index(call);
-	found = sql_run(call, &find_pending, (Datum[]){Int64GetDatum(run->number)},
+	found = sql_run(call, &find_pending, SQL_VALUES(Int64GetDatum(run->number)),
 					NULL) > 0;
 	if (found)
 	{

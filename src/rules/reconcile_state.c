@@ -71,18 +71,6 @@ static SqlStatement load_run = {
 	.expected = SPI_OK_SELECT
 };
 
-static SqlStatement save_run = {
-	.text = "INSERT INTO inv_progress"
-	" (task, epoch, xid, entry_id, detail, updated_at)"
-	" VALUES ('reconcile', $1, $2, $3, $4, pg_catalog.clock_timestamp())"
-	" ON CONFLICT (task) DO UPDATE SET epoch = excluded.epoch,"
-	"  xid = excluded.xid, entry_id = excluded.entry_id,"
-	"  detail = excluded.detail, updated_at = excluded.updated_at",
-	.expected = SPI_OK_INSERT,
-	.nargs = 4,
-	.argument_types = {INT4OID, XID8OID, INT8OID, JSONBOID}
-};
-
 /* A phase as people may read it. */
 const char *
 reconcile_phase_name(ReconcilePhase phase)
@@ -218,7 +206,6 @@ void
 reconcile_save(Call *call, const ReconcileRun *run)
 {
 	StringInfoData json;
-	Datum		values[4];
 
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"run\": " INT64_FORMAT, run->number);
@@ -251,12 +238,9 @@ reconcile_save(Call *call, const ReconcileRun *run)
 	put_text(&json, "key", run->key);
 	appendStringInfoChar(&json, '}');
 
-	values[0] = Int32GetDatum(run->looked_at.epoch);
-	values[1] = UInt64GetDatum(run->looked_at.xid);
-	values[2] = Int64GetDatum(run->looked_at.entry_id);
-	values[3] = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 	sql_begin(call);
-	(void) sql_run(call, &save_run, values, NULL);
+	ledger_set_progress(call, "reconcile", &run->looked_at,
+						DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 	sql_end(call);
 
 	ledger_balances_save(call, &run->balances);

@@ -76,7 +76,6 @@ extern void row_begin_insert(Call *call, OpenTable *table);
 extern void row_begin_update(Call *call, OpenTable *table, ItemPointer tid);
 extern void row_set(OpenTable *table, int column, Datum value);
 extern void row_set_text(OpenTable *table, int column, const char *value);
-extern void row_set_null(OpenTable *table, int column);
 extern void row_insert(Call *call, OpenTable *table);
 extern void row_append(Call *call, OpenTable *table);
 extern void row_flush_appends(Call *call);

@@ -202,16 +202,11 @@ row_set(OpenTable *table, int column, Datum value)
 void
 row_set_text(OpenTable *table, int column, const char *value)
 {
-	if (value == NULL)
-		row_set_null(table, column);
-	else
+	if (value != NULL)
+	{
 		row_set(table, column, CStringGetTextDatum(value));
-}
-
-/* Set a column of the row being made to null. */
-void
-row_set_null(OpenTable *table, int column)
-{
+		return;
+	}
 	table->next->tts_values[column - 1] = (Datum) 0;
 	table->next->tts_isnull[column - 1] = true;
 	note_change(table, column);

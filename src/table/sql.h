@@ -32,6 +32,9 @@ typedef struct SqlStatement
 	SPIPlanPtr	plan;			/* NULL until it is first run */
 } SqlStatement;
 
+/* The arguments of a statement, for sql_run(). */
+#define SQL_VALUES(...) ((Datum[]) {__VA_ARGS__})
+
 extern void sql_begin(Call *call);
 extern uint64 sql_run(Call *call, SqlStatement *statement, Datum *values,
 					  const char *nulls);

@@ -10,7 +10,10 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 my $node = inventory_node('shop', conf => <<'CONF');
-shared_preload_libraries = 'inventory_reservation'
+shared_preload_libraries = 'pg_cron, inventory_reservation'
+cron.database_name = 'postgres'
+cron.use_background_workers = on
+max_worker_processes = 16
 inventory_reservation.naptime = 2
 CONF
 
@@ -278,14 +281,33 @@ $node->safe_psql('postgres', 'DROP DATABASE hostile_shop');
 reload(worker_enabled => 'off', expire_batch_size => 1000);
 my $skus = 500;
 my $holds = 100_000;
+my $ours = q{item_id IN (SELECT item_id FROM inv_item WHERE sku LIKE 'S%')};
 $node->safe_psql('postgres', qq{
 	SELECT count(*) FROM inv_load_stock(
 		ARRAY(SELECT 'S' || g FROM generate_series(0, $skus - 1) AS g),
 		ARRAY(SELECT $holds / $skus FROM generate_series(1, $skus)));
-	SELECT count(inv_reserve('S' || g % $skus, 1, ttl => '1 millisecond'))
+	CREATE TABLE tick AS
+		SELECT date_trunc('minute', now() + interval '90 seconds') AS at;
+	SELECT count(inv_reserve('S' || g % $skus, 1,
+							 ttl => (SELECT at - clock_timestamp() FROM tick)))
 	  FROM generate_series(1, $holds) AS g;
-	TRUNCATE inv_idempotency});
-value_is($node, $dead, $holds, "there are $holds dead holds");
+	TRUNCATE inv_idempotency;
+	UPDATE inv_reservation
+	   SET expires_at = (SELECT at FROM tick) + random() * interval '15 seconds'
+	 WHERE $ours;
+	UPDATE inv_stock SET earliest_expiry = (SELECT at FROM tick) WHERE reserved > 0});
+# They begin to die at a full minute, when pg_cron fires.
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION pg_cron;
+	CREATE ROLE cron LOGIN SUPERUSER;
+	GRANT USAGE ON SCHEMA cron TO cron;
+	SET ROLE cron;
+	SELECT cron.schedule('sweep', '* * * * *', 'SELECT inv.inv_expire()')});
+value_is($node,
+	"SELECT count(*) FROM inv_reservation WHERE $ours",
+	$holds, "there are $holds holds");
+ok( $node->poll_query_until('postgres',
+		'SELECT clock_timestamp() > at FROM tick'), 'they begin to die');
 
 # Everything is sold out but for the dead: each buyer has to reclaim.  The
 # clients log in under another name than the worker, for the ledger.
@@ -294,12 +316,12 @@ reload(worker_enabled => 'on');
 $ENV{PGUSER} = 'clerk';
 ($status) = pgbench($node,
 	clients => 9,
-	arguments => [ '--transactions', 60 ],
+	arguments => [ '--time', 18, '--rate', 100 ],
 	scripts => {
 		q{SELECT inv_expire(300);} => 4,
 		q{CALL inv_maintain();} => 1,
 		qq{\\set s random(0, $skus - 1)
-		SELECT inv_reserve('S' || :s, 3);} => 8,
+		SELECT inv_try_reserve('S' || :s, 3);} => 8,
 	});
 delete $ENV{PGUSER};
 is($status, 0, 'sweeps, maintenance and buyers met no error');
@@ -311,15 +333,16 @@ value_is($node, qq{
 	"$holds|$holds|-$holds", 'each hold was freed once');
 value_is($node, q{
 	WITH made AS (
-		SELECT login_role = 'clerk' AS by_clerk,
+		SELECT login_role,
 			   bool_or(operation = 'reserve') AS by_buyer
 		  FROM inv_ledger JOIN inv_item USING (item_id)
 		 WHERE sku LIKE 'S%'
 		 GROUP BY xid, login_role HAVING bool_or(operation = 'expire'))
 	SELECT string_agg(DISTINCT CASE WHEN by_buyer THEN 'buyers'
-									WHEN by_clerk THEN 'sweeps'
+									WHEN login_role = 'clerk' THEN 'sweeps'
+									WHEN login_role = 'cron' THEN 'pg_cron'
 									ELSE 'the worker' END, ' ') FROM made},
-	'buyers sweeps the worker', 'and each of them freed some');
+	'buyers pg_cron sweeps the worker', 'and each of them freed some');
 books_are_right($node);
 only_errors_are($node, 0, { '42501' => undef }, 'no other error in the log');
 
