@@ -51,9 +51,10 @@
 /*
  * Ledger entries that are added to the balances in one piece; all in one where
  * there is one transaction, in which every piece would leave a version of each
- * balance behind.
+ * balance behind.  A worker whose pieces took too long has a smaller
+ * expire_batch_size the next time, and with it smaller pieces.
  */
-#define ENTRIES_A_PIECE 10000
+#define ENTRIES_A_PIECE Min(10000, 10 * (int64) setting_expire_batch_size)
 
 /* More findings than this: the rest is for the next run. */
 #define MAX_FINDINGS 10000

@@ -236,7 +236,8 @@ my @everywhere = qw(instance job);
 sub unknown_in
 {
 	my ($expression) = @_;
-	my %labels = map { $_ => 1 } @everywhere;
+	# those that Prometheus adds, and those of the exporter
+	my %labels = map { $_ => 1 } 'instance', 'job', @everywhere;
 	my @unknown;
 
 	foreach my $name ($expression =~ /\b(inventory_\w+)/g)
@@ -248,8 +249,8 @@ sub unknown_in
 	push @unknown, grep { !$labels{$_} } /(\w+)\s*(?:=|!=|=~|!~)/g
 	  foreach $expression =~ /\{([^}]*)\}/g;
 	push @unknown, grep { !$labels{$_} } /(\w+)/g
-	  foreach $expression =~ /\bby \(([^)]*)\)/g;
-	$expression =~ s/\{[^}]*\}|\bby \([^)]*\)|\[[^\]]*\]//g;
+	  foreach $expression =~ /\b(?:by|on) \(([^)]*)\)/g;
+	$expression =~ s/\{[^}]*\}|\b(?:by|on) \([^)]*\)|\[[^\]]*\]//g;
 	push @unknown, grep { !$functions{$_} && !$delivered{$_} }
 	  $expression =~ /\b([A-Za-z_]\w*)/g;
 	push @unknown, 'nothing' if $expression !~ /inventory_/;
