@@ -140,6 +140,29 @@ begin_run(Call *call, ReconcileRun *run, bool repair, bool complete)
 	}
 }
 
+/* Let the walk over the table of this phase begin at its first row. */
+static void
+begin_at_first_row(ReconcileRun *run)
+{
+	switch (run->phase)
+	{
+		case RECONCILE_STOCK:
+			run->stock = before_all_stock;
+			break;
+		case RECONCILE_RESERVATIONS:
+			memset(&run->reservation, 0, sizeof(pg_uuid_t));
+			break;
+		case RECONCILE_ORDERS:
+			memset(&run->order, 0, sizeof(pg_uuid_t));
+			break;
+		case RECONCILE_KEYS:
+			run->scope = run->key = "";
+			break;
+		default:
+			break;				/* walks over no table */
+	}
+}
+
 /* Begin the next phase. */
 static void
 next_phase(ReconcileRun *run)
@@ -154,16 +177,8 @@ next_phase(ReconcileRun *run)
 	if (run->phase == RECONCILE_TWIN_KEYS && !(run->complete && run->at_once))
 		run->phase++;
 	run->left = run->complete ? PG_INT64_MAX : SLICE;
-	if (!run->complete)
-		return;
-	if (run->phase == RECONCILE_STOCK)
-		run->stock = before_all_stock;
-	else if (run->phase == RECONCILE_RESERVATIONS)
-		memset(&run->reservation, 0, sizeof(pg_uuid_t));
-	else if (run->phase == RECONCILE_ORDERS)
-		memset(&run->order, 0, sizeof(pg_uuid_t));
-	else if (run->phase == RECONCILE_KEYS)
-		run->scope = run->key = "";
+	if (run->complete)
+		begin_at_first_row(run);
 }
 
 /* Delete results that are as old as reservations may be. */
@@ -265,16 +280,7 @@ count_slice(ReconcileRun *run, int64 seen, int64 wanted)
 {
 	run->left -= seen;
 	if (seen < wanted)
-	{
-		if (run->phase == RECONCILE_STOCK)
-			run->stock = before_all_stock;
-		else if (run->phase == RECONCILE_RESERVATIONS)
-			memset(&run->reservation, 0, sizeof(pg_uuid_t));
-		else if (run->phase == RECONCILE_ORDERS)
-			memset(&run->order, 0, sizeof(pg_uuid_t));
-		else
-			run->scope = run->key = "";
-	}
+		begin_at_first_row(run);
 	if (seen < wanted || run->left <= 0)
 		next_phase(run);
 }

@@ -4,7 +4,8 @@
  *
  *	reconcile.c			a run: its phases, what it remembers, when it is due
  *	reconcile_state.c	remembering it from one transaction to the next
- *	reconcile_find.c	finding what is wrong
+ *	reconcile_walk.c	which rows to look at next
+ *	reconcile_check.c	what is wrong with them
  *	reconcile_repair.c	putting it right
  */
 #ifndef INVENTORY_RECONCILE_RUN_H
@@ -74,7 +75,18 @@ extern void reconcile_load(Call *call, ReconcileRun *run);
 extern void reconcile_save(Call *call, const ReconcileRun *run);
 extern const char *reconcile_phase_name(ReconcilePhase phase);
 
-/* reconcile_find.c: each looks at so many rows at most and says at how many */
+/* Arrays of some rows that are to be looked at; null: none. */
+typedef struct Wanted
+{
+	NullableDatum item_ids;		/* three of a length */
+	NullableDatum location_ids;
+	NullableDatum stripes;
+	NullableDatum reservations;
+	NullableDatum scopes;		/* two of a length */
+	NullableDatum keys;
+} Wanted;
+
+/* reconcile_walk.c: each looks at so many rows at most and says at how many */
 extern int64 find_in_changes(Call *call, ReconcileRun *run, int64 budget);
 extern int64 find_in_new_keys(Call *call, ReconcileRun *run, int64 budget);
 extern int64 find_again(Call *call, ReconcileRun *run, int64 budget);
@@ -82,6 +94,9 @@ extern int64 find_in_stock(Call *call, ReconcileRun *run, int64 budget);
 extern int64 find_in_reservations(Call *call, ReconcileRun *run, int64 budget);
 extern int64 find_in_orders(Call *call, ReconcileRun *run, int64 budget);
 extern int64 find_in_keys(Call *call, ReconcileRun *run, int64 budget);
+
+/* reconcile_check.c */
+extern void check_wanted(Call *call, ReconcileRun *run, const Wanted *wanted);
 extern void find_twin_keys(Call *call, ReconcileRun *run);
 extern void find_dead_holds(Call *call, ReconcileRun *run);
 

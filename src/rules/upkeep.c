@@ -36,14 +36,20 @@ sweep_in_turn(Call *call, int64 *rows)
 	return false;
 }
 
+/* Count a batch.  One that was full is not the last. */
+static bool
+count_batch(int64 done, int64 *rows)
+{
+	*rows += done;
+	return done >= setting_expire_batch_size;
+}
+
 /* Sweep dead holds, those that nobody has locked. */
 static bool
 sweep(Call *call, int64 *rows)
 {
-	int64		swept = expire_dead_holds_nowait(call, setting_expire_batch_size);
-
-	*rows += swept;
-	return swept >= setting_expire_batch_size;
+	return count_batch(expire_dead_holds_nowait(call, setting_expire_batch_size),
+					   rows);
 }
 
 /* Tell which SKUs have come into stock or gone out of it. */
@@ -57,10 +63,7 @@ edges(Call *call, int64 *rows)
 static bool
 delete_keys(Call *call, int64 *rows)
 {
-	int64		deleted = purge_keys(call, setting_expire_batch_size);
-
-	*rows += deleted;
-	return deleted >= setting_expire_batch_size;
+	return count_batch(purge_keys(call, setting_expire_batch_size), rows);
 }
 
 /* The moment before which what is to be kept for "retention" seconds is due. */
@@ -74,28 +77,21 @@ due_before(int retention)
 static bool
 delete_reservations(Call *call, int64 *rows)
 {
-	int64		deleted;
-
 	if (setting_reservation_retention < 0)
 		return false;
-	deleted = purge_reservations(call, due_before(setting_reservation_retention),
-								 setting_expire_batch_size);
-	*rows += deleted;
-	return deleted >= setting_expire_batch_size;
+	return count_batch(purge_reservations(call,
+										  due_before(setting_reservation_retention),
+										  setting_expire_batch_size), rows);
 }
 
 /* Put ledger entries past their retention into opening balances. */
 static bool
 fold_ledger(Call *call, int64 *rows)
 {
-	int64		folded;
-
 	if (setting_ledger_retention < 0)
 		return false;
-	folded = purge_ledger(call, due_before(setting_ledger_retention),
-						  setting_expire_batch_size);
-	*rows += folded;
-	return folded >= setting_expire_batch_size;
+	return count_batch(purge_ledger(call, due_before(setting_ledger_retention),
+									setting_expire_batch_size), rows);
 }
 
 /* Make one row of the stock of a SKU that needs no stripes any more. */

@@ -170,6 +170,16 @@ call_next_command(Call *call)
 }
 
 /*
+ * The search_path under which whatever runs in the owner's name runs: pg_catalog
+ * and our schema, whose name is given, temporary objects last.
+ */
+char *
+call_search_path(const char *schema)
+{
+	return psprintf("pg_catalog, %s, pg_temp", quote_identifier(schema));
+}
+
+/*
  * Pin search_path for the rest of the call to pg_catalog and the extension's
  * schema, temporary objects last.
  */
@@ -182,8 +192,7 @@ call_pin_search_path(Call *call)
 		return;
 	call->search_path_pinned = true;
 	call->guc_level = NewGUCNestLevel();
-	path = psprintf("pg_catalog, %s, pg_temp",
-					quote_identifier(get_namespace_name(catalog_schema())));
+	path = call_search_path(get_namespace_name(catalog_schema()));
 	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 }

@@ -70,6 +70,7 @@ extern OpenTable *call_open(Call *call, TableId id);
 extern Writer *call_writer(Call *call, OpenTable *table);
 extern Datum call_login_role(Call *call);
 extern Datum call_caller_role(Call *call);
+extern char *call_search_path(const char *schema);
 extern void call_pin_search_path(Call *call);
 extern void call_as_caller(Call *call);
 

@@ -120,11 +120,9 @@ set_defaults(void)
 static void
 pin_search_path(const char *schema)
 {
-	char	   *path = psprintf("pg_catalog, %s, pg_temp",
-								quote_identifier(schema));
-
-	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("search_path", call_search_path(schema),
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
 }
 
 /*
