@@ -286,23 +286,26 @@ $node->safe_psql('postgres', qq{
 	SELECT count(*) FROM inv_load_stock(
 		ARRAY(SELECT 'S' || g FROM generate_series(0, $skus - 1) AS g),
 		ARRAY(SELECT $holds / $skus FROM generate_series(1, $skus)));
-	CREATE TABLE tick AS
-		SELECT date_trunc('minute', now() + interval '90 seconds') AS at;
-	SELECT count(inv_reserve('S' || g % $skus, 1,
-							 ttl => (SELECT at - clock_timestamp() FROM tick)))
+	SELECT count(inv_reserve('S' || g % $skus, 1, ttl => '1 hour'))
 	  FROM generate_series(1, $holds) AS g;
-	TRUNCATE inv_idempotency;
-	UPDATE inv_reservation
-	   SET expires_at = (SELECT at FROM tick) + random() * interval '15 seconds'
-	 WHERE $ours;
-	UPDATE inv_stock SET earliest_expiry = (SELECT at FROM tick) WHERE reserved > 0});
-# They begin to die at a full minute, when pg_cron fires.
+	TRUNCATE inv_idempotency});
+# They begin to die shortly before a full minute, when pg_cron fires, and go on
+# dying for a while: however long each of those who sweep takes to begin, there
+# is something left for it.
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION pg_cron;
 	CREATE ROLE cron LOGIN SUPERUSER;
 	GRANT USAGE ON SCHEMA cron TO cron;
 	SET ROLE cron;
 	SELECT cron.schedule('sweep', '* * * * *', 'SELECT inv.inv_expire()')});
+$node->safe_psql('postgres', qq{
+	CREATE TABLE tick AS
+		SELECT date_trunc('minute', now() + interval '75 seconds')
+			   - interval '3 seconds' AS at;
+	UPDATE inv_reservation
+	   SET expires_at = (SELECT at FROM tick) + random() * interval '20 seconds'
+	 WHERE $ours;
+	UPDATE inv_stock SET earliest_expiry = (SELECT at FROM tick) WHERE reserved > 0});
 value_is($node,
 	"SELECT count(*) FROM inv_reservation WHERE $ours",
 	$holds, "there are $holds holds");
@@ -316,7 +319,7 @@ reload(worker_enabled => 'on');
 $ENV{PGUSER} = 'clerk';
 ($status) = pgbench($node,
 	clients => 9,
-	arguments => [ '--time', 18, '--rate', 100 ],
+	arguments => [ '--time', 24, '--rate', 100 ],
 	scripts => {
 		q{SELECT inv_expire(300);} => 4,
 		q{CALL inv_maintain();} => 1,
