@@ -54,6 +54,8 @@ my $processors = grep { /^processor\s*:/ } <$cpuinfo>;
 my $memory = first_match('/proc/meminfo', qr/^MemTotal:\s+(\d+)/);
 
 print "date\t", POSIX::strftime('%Y-%m-%d', gmtime), "\n";
+print "commit\t",
+  version_of(qr/^(\S+)/, 'git', '-C', $directory, 'describe', '--always', '--dirty'), "\n";
 print "processor\t$processors x ",
   first_match('/proc/cpuinfo', qr/^model name\s*:\s*(.*)/), "\n";
 printf "memory\t%.0f GB\n", $memory / 1024 / 1024;
