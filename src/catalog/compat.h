@@ -80,6 +80,20 @@ compat_set_updated_columns(EState *estate, RangeTblEntry *rte,
 #endif
 }
 
+/*
+ * Say which relation range table entry "rte" is for.  16: its permission entry
+ * has to say the same.
+ */
+static inline void
+compat_set_relation(EState *estate, RangeTblEntry *rte, Oid relation)
+{
+	rte->relid = relation;
+#if PG_VERSION_NUM >= 160000
+	list_nth_node(RTEPermissionInfo, estate->es_rteperminfos,
+				  rte->perminfoindex - 1)->relid = relation;
+#endif
+}
+
 /* Add the permission entry that 16 and later keep beside the range table. */
 static inline void
 compat_add_permission_info(List **permission_infos, RangeTblEntry *rte)

@@ -108,7 +108,7 @@ make_writer(TableId id, Relation relation, EState *estate)
 	compat_eval_plan_qual_init(&writer->epq, estate);
 	writer->range_entry = list_nth_node(RangeTblEntry, estate->es_range_table,
 										id);
-	writer->range_entry->relid = RelationGetRelid(relation);
+	compat_set_relation(estate, writer->range_entry, RelationGetRelid(relation));
 	writer->result_info = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->result_info, relation, id + 1, NULL, 0);
 	return writer;
