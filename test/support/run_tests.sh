@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run the test suites on private servers; `make test`.
 #
-#   run_tests.sh [SUITE ...]      versions regress isolation pgtap tap
+#   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap
 #
 #   TESTS="api errors"   only these tests of the suites named
 #   ACCEPT=1             copy this run's output of regress and isolation into
@@ -15,7 +15,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=private_cluster.sh
 source "$(dirname "${BASH_SOURCE[0]}")/private_cluster.sh"
 
-all_suites=(versions tap regress isolation pgtap)
+all_suites=(builds tap regress isolation pgtap)
 suites=("$@")
 [[ $# -gt 0 ]] || suites=("${all_suites[@]}")
 read -ra only <<<"${TESTS:-}"
@@ -153,26 +153,24 @@ count_assertions() {
 # The suites.  Each gets the names of its tests as arguments.
 #
 
-suite_versions() {
-    local version bad=0
-    version=$(sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" "$checkout/inventory_reservation.control")
-    differs() {
-        echo "$1 does not agree with default_version = '$version' of the control file"
-        bad=1
-    }
-    [[ -e $checkout/sql/inventory_reservation--$version.sql ]] ||
-        differs "the name of the script in sql/"
-    grep -qE "^## \[?${version//./\\.}\]?( |$)" "$checkout/CHANGELOG.md" ||
-        differs CHANGELOG.md
-    perl -MJSON::PP -e '
-        my ($version, $file) = @ARGV;
-        open my $in, "<", $file or die "$file: $!\n";
-        my $meta = decode_json(join "", <$in>);
-        my $it = $meta->{provides}{inventory_reservation};
-        exit !($meta->{version} eq $version && $it->{version} eq $version
-               && $it->{file} eq "sql/inventory_reservation--$version.sql");
-        ' "$version" "$checkout/META.json" || differs META.json
-    count "$((1 - bad))" "$bad"
+# Each is given the source, without anything that was built there, and begins
+# in an empty directory.
+suite_builds() {
+    local name bad=0 source=$run_dir/src-builds
+    copy_sources
+    find "$source" -name '*.o' -delete -o -name '*.bc' -delete -o -name '*.so' -delete
+    for name in "$@"; do
+        mkdir "$run_dir/build-$name"
+        if env -C "$run_dir/build-$name" -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u VPATH \
+            PG_CONFIG="$PG_CONFIG" WERROR=1 bash -euo pipefail "$checkout/test/builds/$name.sh" "$source"; then
+            echo "ok - $name"
+        else
+            echo "not ok - $name"
+            bad=$((bad + 1))
+        fi
+        rm -rf "$run_dir/build-$name"
+    done 2>&1
+    count "$(($# - bad))" "$bad"
 }
 
 suite_regress() {
@@ -234,16 +232,14 @@ suite_tap() {
 # Running them
 #
 
-declare -A directory=([regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t)
-declare -A suffix=([regress]=.sql [isolation]=.spec [pgtap]=.sql [tap]=.pl)
+declare -A directory=([builds]=test/builds [regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t)
+declare -A suffix=([builds]=.sh [regress]=.sql [isolation]=.spec [pgtap]=.sql [tap]=.pl)
 
 # In the background, or alone; its output goes to stdout.
 run_suite() {
     suite=$1
     local start=$SECONDS tests=()
-    if [[ $suite != versions ]]; then
-        mapfile -t tests < <(list_tests "${directory[$suite]}" "${suffix[$suite]}")
-    fi
+    mapfile -t tests < <(list_tests "${directory[$suite]}" "${suffix[$suite]}")
     case $suite in
         pgtap | tap) tests=("${tests[@]/%/${suffix[$suite]}}") ;;
     esac
@@ -282,10 +278,9 @@ chosen=()
 found=" "
 for suite in "${suites[@]}"; do
     declare -F "suite_$suite" >/dev/null || fail "no such suite: $suite"
-    names=
-    [[ $suite == versions ]] || names=$(list_tests "${directory[$suite]}" "${suffix[$suite]}" | tr '\n' ' ')
+    names=$(list_tests "${directory[$suite]}" "${suffix[$suite]}" | tr '\n' ' ')
     found+=$names
-    if [[ $suite == versions || -n $names ]]; then
+    if [[ -n $names ]]; then
         chosen+=("$suite")
     elif [[ $# -gt 0 ]]; then
         fail "no tests${TESTS:+ called $TESTS} in ${directory[$suite]}"
