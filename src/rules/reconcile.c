@@ -31,8 +31,6 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
-
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -412,6 +410,19 @@ has_stock(Call *call)
 }
 
 /*
+ * Has the last run ended long enough ago?  Also if it ended in the future: the
+ * clock has been put back, and nobody shall wait for it to come there again.
+ */
+static bool
+is_due(const ReconcileRun *run)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return run->ended_at > now ||
+		now - run->ended_at >= (int64) setting_reconcile_interval * USECS_PER_SEC;
+}
+
+/*
  * The background worker's step: a piece of the run that is due, or has begun.
  * Returns whether there is more to do at once.
  */
@@ -429,11 +440,7 @@ reconcile_in_background(Call *call, int64 *rows)
 		run.phase = RECONCILE_RESTING;	/* the purge took the balances away */
 	if (run.phase == RECONCILE_RESTING)
 	{
-		if (run.balanced &&
-			!TimestampDifferenceExceeds(run.ended_at, GetCurrentTimestamp(),
-										setting_reconcile_interval > INT_MAX / 1000
-										? INT_MAX
-										: setting_reconcile_interval * 1000))
+		if (run.balanced && !is_due(&run))
 			return false;
 		begin_run(call, &run, setting_reconcile_repair, false);
 	}
