@@ -313,7 +313,12 @@ end_change(Call *call, OpenTable *table, ReservationLine *line)
 	line->tid = table->next->tts_tid;
 }
 
-/* Close an active line of a reservation that the caller has locked. */
+/*
+ * Close an active line of a reservation that the caller has locked.  Never
+ * earlier than it was made, though the clock may have been put back meanwhile:
+ * a purge takes what was closed before the oldest key for something that no key
+ * can ask for.
+ */
 void
 line_close(Call *call, ReservationLine *line, ReservationStatus status,
 		   TimestampTz now)
@@ -321,7 +326,8 @@ line_close(Call *call, ReservationLine *line, ReservationStatus status,
 	OpenTable  *table = begin_change(call, line);
 
 	row_set_text(table, RESERVATION_STATUS, reservation_status_name(status));
-	row_set(table, RESERVATION_CLOSED_AT, TimestampTzGetDatum(now));
+	row_set(table, RESERVATION_CLOSED_AT,
+			TimestampTzGetDatum(Max(now, line->created_at)));
 	end_change(call, table, line);
 	line->status = status;
 }
