@@ -1029,7 +1029,8 @@ BEGIN ATOMIC
 		SELECT line.reservation_id,
 			   pg_catalog.array_agg(DISTINCT line.status ORDER BY line.status) AS statuses,
 			   min(line.line_no) AS lowest_line,
-			   max(line.expires_at) AS expires_at,
+			   bool_and(line.closed_at >= line.expires_at)
+				   FILTER (WHERE line.status = 'expired') AS died,
 			   count(DISTINCT line.expires_at) AS expiries
 		  FROM inv_reservation AS line
 		 GROUP BY line.reservation_id
@@ -1092,8 +1093,8 @@ BEGIN ATOMIC
 			   pg_catalog.array_to_string(held.statuses, ', '), 'one status'
 		  FROM reservations AS held
 		 WHERE pg_catalog.cardinality(held.statuses) > 1
-		   AND NOT (pg_catalog.array_to_string(held.statuses, ' ') = 'active expired'
-					AND held.expires_at <= clock_timestamp())
+		   AND (pg_catalog.array_to_string(held.statuses, ' ') = 'active expired'
+				AND held.died) IS NOT TRUE
 		UNION ALL
 		SELECT 'lines of one reservation differ in expires_at',
 			   NULL, NULL, NULL, held.reservation_id, NULL,

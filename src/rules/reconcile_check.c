@@ -253,7 +253,9 @@ static SqlStatement check_reservations = {
 	" SELECT wanted.id, line.* FROM wanted CROSS JOIN LATERAL ("
 	"  SELECT pg_catalog.array_agg(DISTINCT part.status ORDER BY part.status)"
 	"    AS statuses,"
-	"   min(part.line_no) AS lowest_line, max(part.expires_at) AS expires_at,"
+	"   min(part.line_no) AS lowest_line,"
+	"   bool_and(part.closed_at >= part.expires_at)"
+	"    FILTER (WHERE part.status = 'expired') AS died,"
 	"   pg_catalog.count(DISTINCT part.expires_at) AS expiries"
 	"  FROM inv_reservation AS part"
 	"  WHERE part.reservation_id = wanted.id OFFSET 0) AS line"
@@ -267,9 +269,9 @@ static SqlStatement check_reservations = {
 						"pg_catalog.array_to_string(held.statuses, ', ')",
 						"'one status'",
 						" WHERE pg_catalog.cardinality(held.statuses) > 1"
-						" AND NOT (held.expires_at <= pg_catalog.clock_timestamp()"
+						" AND (held.died"
 						"  AND pg_catalog.array_to_string(held.statuses, ' ')"
-						"   = 'active expired'::text)")
+						"   = 'active expired'::text) IS NOT TRUE")
 	" UNION ALL"
 	RESERVATION_FINDING("'lines of one reservation differ in expires_at'",
 						"NULL", "pg_catalog.format('%s different', held.expiries)",
