@@ -40,6 +40,15 @@ ifeq ($(WERROR),1)
 PG_CFLAGS += -Werror
 endif
 
+# For tests: any use of memory that is not ours, and any undefined behaviour,
+# ends the server (test/support/instrument.sh).  PostgreSQL is compiled with
+# -fwrapv; we do without, so that an overflow is found.
+ifeq ($(SANITIZE),1)
+sanitizers = -fsanitize=address,undefined -fno-sanitize-recover=all
+PG_CFLAGS += $(sanitizers) -fno-wrapv -O1 -U_FORTIFY_SOURCE -DUSE_ASSERT_CHECKING
+SHLIB_LINK += $(sanitizers)
+endif
+
 # PostgreSQL loads extension libraries with RTLD_GLOBAL, so a function of the
 # same name in another extension would otherwise take our own calls.
 SHLIB_LINK += -Wl,-Bsymbolic

@@ -41,6 +41,7 @@
 #   PG_MAJOR, PG_CONFIG   choose the PostgreSQL (15, Debian's)
 #   CLUSTER_TMPDIR        where run_dir is made (/var/tmp).  Its path must be
 #                 short, for sockets, and the file system must allow programs
+#   SANITIZE=1, VALGRIND=1   watch the servers; see instrument.sh
 #
 # What is private about it
 #
@@ -59,6 +60,9 @@ checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export PG_MAJOR=${PG_MAJOR:-15}
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
 build_dir=$checkout/build/pg$PG_MAJOR
+# shellcheck source-path=SCRIPTDIR source=instrument.sh
+source "$checkout/test/support/instrument.sh"
+build_dir+=$build_suffix
 run_dir=
 cluster_log=
 server_user=
@@ -111,7 +115,8 @@ build_extension() {
         flock 9
         unset MAKEFLAGS MFLAGS MAKELEVEL VPATH
         make -C "$build_dir/obj" -f "$checkout/Makefile" -j "$(nproc)" -s --no-print-directory \
-            VPATH="$checkout" PG_CONFIG="$PG_CONFIG" WERROR=1 DESTDIR="$1" install
+            VPATH="$checkout" PG_CONFIG="$PG_CONFIG" WERROR=1 "${build_options[@]}" \
+            DESTDIR="$1" install
     ) 9>"$build_dir/lock" >"$log" 2>&1; then
         cat "$log" >&2
         fail "the extension does not build"
@@ -145,6 +150,7 @@ private_postgres() {
 
     raise_open_files
     private_bin=$private$system_bin
+    instrument_server "$private_bin"
     # shellcheck disable=SC2034 # for scripts that hand it to pg_regress
     private_lib=$private$system_lib
     PATH=$private_bin:$PATH
@@ -260,6 +266,7 @@ end_run() {
         # Only now, so that several runs in one checkout do not mix.
         mkdir -p "$build_dir/log"
         cp "$run_dir"/log/*.log "$build_dir/log/" 2>/dev/null
+        keep_reports "$build_dir/log"
         # After `sudo make test` in one's own checkout.
         if [[ $EUID -eq 0 ]]; then
             chown -R --reference="$checkout" "$checkout/build" 2>/dev/null

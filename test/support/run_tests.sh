@@ -74,7 +74,7 @@ start_test_server() {
 # A backend that crashed and took a test's expectation along by luck is still
 # a failure.
 crashed() {
-    grep -E 'terminated by signal|PANIC:|TRAP:' "$cluster_log"
+    grep -E 'terminated by signal|PANIC:|TRAP:|: runtime error: ' "$cluster_log"
 }
 
 # Name files of the run, which is gone afterwards, by what remains of them.
@@ -217,6 +217,11 @@ suite_tap() {
         prove --jobs "$jobs_max" --timer -I "$pgxs_dir/test/perl" -I test/t \
         "${@/#/test/t/}" 2>&1 | tee "$results/$suite/summary" || status=$?
     cp -r "$dir/tmp_check/log" "$results/$suite/"
+    # Tests crash servers on purpose, but neither an assertion nor undefined
+    # behaviour may have done it.
+    if grep -hE 'TRAP:|: runtime error: ' "$dir"/tmp_check/log/*; then
+        status=1
+    fi
     count_assertions "$results/$suite/summary" "$status"
 
     # What a failed script logged last usually names the reason.
@@ -333,6 +338,12 @@ else
     while [[ ${#suite_of[@]} -gt 0 ]]; do
         finish_one
     done
+fi
+
+# What watched servers had to say is nobody's test, and still a failure.
+if reported; then
+    failed_all=$((failed_all + 1))
+    table+=("$(printf '%-10s %7s %7s %8s' reports 0 1 -)")
 fi
 
 echo
