@@ -273,6 +273,16 @@ TABLE wrong;
 SELECT on_hand FROM inv.inv_receive('idle', 5);
 SELECT status FROM inv.inv_reserve('idle');
 ROLLBACK;
+-- nor do units vanish that are counted off two of them, of which the first has
+-- too little for its safety stock
+BEGIN;
+SELECT on_hand FROM inv.inv_set_stock('striped', 20);
+UPDATE inv.inv_stock SET retired = true, min_available = CASE stripe WHEN 0 THEN 8 ELSE 0 END
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'striped');
+SELECT outcome($$SELECT inv.inv_adjust('striped', -12)$$);
+SELECT sum(on_hand) AS on_hand FROM inv.inv_stock
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'striped');
+ROLLBACK;
 -- with another stripe to go to, buyers do not notice; the retired one goes when
 -- it is empty, the first or not, and is then missing
 BEGIN;

@@ -67,6 +67,9 @@ share_evenly(Call *call, StockRow *rows, int count)
 		loose += loose_units(&rows[i]);
 		stripes += rows[i].retired ? 0 : 1;
 	}
+	/* their units would be on no row, and nobody would know */
+	if (count > 0 && stripes == 0)
+		stock_report_retired(call, rows->key.item_id, rows->key.location_id);
 	for (int i = 0; i < count; i++)
 	{
 		StockRow   *row = &rows[i];
