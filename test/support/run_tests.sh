@@ -213,7 +213,7 @@ suite_tap() {
     as_server_user env -C "$run_dir/src-$suite" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGDATA \
         PG_REGRESS="$pgxs_dir/test/regress/pg_regress" \
         TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
-        TMPDIR="$run_dir/t" \
+        TMPDIR="$run_dir/t" PGCTLTIMEOUT=600 \
         prove --jobs "$jobs_max" --timer -I "$pgxs_dir/test/perl" -I test/t \
         "${@/#/test/t/}" 2>&1 | tee "$results/$suite/summary" || status=$?
     cp -r "$dir/tmp_check/log" "$results/$suite/"
