@@ -54,7 +54,7 @@ inv_reconcile(PG_FUNCTION_ARGS)
 	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
 	Call	   *call;
 	Datum		run;
-	int64		count;
+	int			count;
 
 	InitMaterializedSRF(fcinfo, 0);
 	call = call_begin("inv_reconcile()", CALL_WRITES);
@@ -64,8 +64,8 @@ inv_reconcile(PG_FUNCTION_ARGS)
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(broken_off, (Datum) 0);
 	sql_begin(call);
-	count = (int64) sql_run(call, &read_results, &run, NULL);
-	for (int64 i = 0; i < count; i++)
+	count = (int) sql_run(call, &read_results, &run, NULL);
+	for (int i = 0; i < count; i++)
 	{
 		Datum		values[COLUMNS_OF_DRIFT];
 		bool		nulls[COLUMNS_OF_DRIFT];

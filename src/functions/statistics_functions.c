@@ -53,7 +53,7 @@ put_text(RowMaker *row, const char *text)
 static Datum
 milliseconds(int64 microseconds)
 {
-	return Float8GetDatum(microseconds / 1000.0);
+	return Float8GetDatum((double) microseconds / 1000.0);
 }
 
 /* The counters from "first" to "last", in their order. */
