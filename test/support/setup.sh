@@ -15,6 +15,7 @@ packages=(
     "postgresql-$major-cron" "postgresql-$major-pgtap"
     libtap-parser-sourcehandler-pgtap-perl  # pg_prove
     libipc-run-perl                         # for PostgreSQL::Test
+    libdbd-pg-perl                          # clients that outlive a server
     prometheus-postgres-exporter            # tests of examples/monitoring
     gcc libc6-dev make perl
 )
