@@ -17,6 +17,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
 #include "pgstat.h"
+#include "replication/message.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
 #include "utils/jsonb.h"
@@ -65,6 +66,17 @@ compat_eval_plan_qual_init(EPQState *epq, EState *estate)
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL);
 #else
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1);
+#endif
+}
+
+/* 17: whether to flush at once.  This one is flushed with its transaction. */
+static inline XLogRecPtr
+compat_log_message(const char *prefix, const char *message, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, message, size, true, false);
+#else
+	return LogLogicalMessage(prefix, message, size, true);
 #endif
 }
 

@@ -27,6 +27,8 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
@@ -257,6 +259,23 @@ find_key(Call *call, OpenTable *table, const KeyedCall *keyed,
 							  in_progress);
 }
 
+/*
+ * What a replay answers must survive a failover like what the first call
+ * answered.  But the first call may have committed without its answer having
+ * gone out: its session was terminated while it waited for a synchronous
+ * standby, or the server crashed then and came back.  The replay sees what that
+ * standby may not have, and as it writes nothing, PostgreSQL would not make it
+ * wait.  So it writes a message that nobody reads: what a commit waits for
+ * includes all that is in the WAL before it.
+ */
+static void
+wait_for_standby_at_commit(void)
+{
+	if (SyncRepRequested() &&
+		SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0')
+		(void) compat_log_message("inventory_reservation", "", 0);
+}
+
 /* Compare with the first call (IV005) and read what came of it. */
 static void
 replay(Call *call, OpenTable *table, KeyedCall *keyed)
@@ -291,6 +310,7 @@ replay(Call *call, OpenTable *table, KeyedCall *keyed)
 						   keyed->differs),
 				 errhint("Use a new key for a new request.")));
 
+	wait_for_standby_at_commit();
 	/* what the first call wrote may be newer than our snapshot */
 	call_see_now(call);
 }
@@ -316,7 +336,8 @@ wait_for_twin(TransactionId in_progress)
  * Was there a call with this key before?  Waits for one that has not ended.
  * True: it asked the same, and its ids are in "keyed".  Raises IV005 if it
  * asked something else, 40001 if the transaction's snapshot does not see it.
- * Takes no lock and no transaction id.
+ * Takes no lock and, but for a replay that waits for a standby, no
+ * transaction id.
  */
 bool
 key_replays(Call *call, KeyedCall *keyed)
