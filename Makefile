@@ -116,9 +116,9 @@ demo:
 	@$(run) $(root)/examples/demo/run.sh
 
 test:
-	@$(run) $(support)/run_tests.sh
+	@$(run) $(support)/$(if $(VERSIONS),run_versions.sh $(VERSIONS),run_tests.sh)
 
-test-regress test-isolation test-pgtap test-tap:
+test-builds test-regress test-isolation test-pgtap test-tap:
 	@$(run) $(support)/run_tests.sh $(@:test-%=%)
 
 cluster:
@@ -142,6 +142,8 @@ help:
 ## make demo               run examples/demo on a private server
 ## make cluster            psql on a private server, thrown away afterwards
 ## make test               all suites on private servers
+##   VERSIONS="15 17 18"   on these PostgreSQL versions, in chroots where need be
+## make test-builds        test/builds/*.sh    compilers, places to build in
 ## make test-regress       sql/*.sql            against expected/*.out
 ## make test-isolation     test/isolation/specs against test/isolation/expected
 ## make test-pgtap         test/pgtap/*.sql
@@ -154,4 +156,4 @@ help:
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-regress test-isolation test-pgtap test-tap cluster bench bench-full help
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Install the Debian packages that building and testing need; `make setup`.
 #
+#   setup.sh [PACKAGE ...]      and these
+#
 # Does nothing, quickly, when all of them are there.  PG_MAJOR chooses the
 # PostgreSQL major version (15).  Never creates or starts a database cluster,
 # nor any other service.
@@ -18,6 +20,7 @@ packages=(
     libdbd-pg-perl                          # clients that outlive a server
     prometheus-postgres-exporter            # tests of examples/monitoring
     gcc libc6-dev make perl
+    "$@"
 )
 
 if ! command -v dpkg-query >/dev/null; then
