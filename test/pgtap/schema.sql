@@ -18,7 +18,13 @@ SELECT depend.classid, depend.objid,
   JOIN pg_extension AS extension ON extension.oid = depend.refobjid
  WHERE depend.refclassid = 'pg_extension'::regclass
    AND depend.deptype = 'e'
-   AND extension.extname = 'inventory_reservation';
+   AND extension.extname = 'inventory_reservation'
+   -- 17 and later have the types of rows and arrays as members, too; those come
+   -- with what they are the types of
+   AND NOT EXISTS (SELECT FROM pg_depend AS part
+                    WHERE depend.classid = 'pg_type'::regclass
+                      AND part.classid = depend.classid AND part.objid = depend.objid
+                      AND part.deptype = 'i');
 
 --
 -- The extension itself
