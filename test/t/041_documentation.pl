@@ -76,11 +76,12 @@ foreach my $row (
 	                      WHEN 'timestamp with time zone' THEN 'timestamptz'
 	                      ELSE format_type(a.atttypid, NULL) END,
 	                  ',' ORDER BY a.attnum)
-	  FROM pg_class c JOIN ($members) m
-	    ON (m.classid = 'pg_class'::regclass AND m.objid = c.oid)
-	    OR (m.classid = 'pg_type'::regclass AND m.objid = c.reltype)
+	  FROM pg_class c
 	  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-	 WHERE c.relkind IN ('v', 'c') OR c.relname = 'inv_order'
+	 WHERE (c.relkind IN ('v', 'c') OR c.relname = 'inv_order')
+	   AND EXISTS (SELECT FROM ($members) m
+	                WHERE (m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+	                   OR (m.classid = 'pg_type'::regclass AND m.objid = c.reltype))
 	 GROUP BY c.relname, c.relkind}))
 {
 	my ($name, $kind, $columns) = @$row;
