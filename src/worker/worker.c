@@ -62,6 +62,13 @@
 
 #define LOCK_WAIT "1s"
 
+/*
+ * Who takes our tables in another order, as DROP EXTENSION does, may come to
+ * wait for the worker while it waits for him.  PostgreSQL ends the one of them
+ * who looks for a deadlock first, so the worker looks early.
+ */
+#define DEADLOCK_WAIT "200ms"
+
 typedef enum BatchResult
 {
 	BATCH_LAST,
@@ -101,6 +108,7 @@ set_defaults(void)
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
 		{"lock_timeout", LOCK_WAIT},
+		{"deadlock_timeout", DEADLOCK_WAIT},
 		{"jit", "off"},
 		{COMPAT_TRANSACTION_TIMEOUT, "0"},
 	};
@@ -230,7 +238,8 @@ recover(Work *work, const UpkeepStep *step)
 	MemoryContextSwitchTo(work->context);
 
 	cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
-	busy = cancelled || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	busy = cancelled || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 	log_failure(error, busy);
 	work->error = psprintf("%s: %s", step->activity, error->message);
 	return cancelled ? BATCH_TOO_SLOW : BATCH_FAILED;

@@ -258,6 +258,40 @@ ok($node->poll_query_until('postgres', $at_work =~ s/= 2/= 1/r),
 is($node->psql('postgres', 'DROP DATABASE bigger'),
 	0, 'a database is dropped in the middle of a sweep');
 
+# DROP EXTENSION takes the tables in an order of its own.  Where two wait for
+# each other the worker gives way, even if it was the other who waited first.
+# (He looks for a deadlock so late here that nobody but the worker can find it.)
+$node->safe_psql('postgres', 'CREATE DATABASE crossed TEMPLATE template_shop');
+$node->safe_psql('crossed', q{
+CREATE TABLE public.of_the_shop ();
+	CREATE FUNCTION public.visit() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM pg_sleep(0.5);
+		PERFORM FROM public.of_the_shop;
+		RETURN NULL;
+	END $$});
+my $other = $node->background_psql('crossed');
+$other->query_safe(q{
+	SET deadlock_timeout = '5min';
+	BEGIN;
+	LOCK TABLE public.of_the_shop});
+$node->safe_psql('crossed', q{
+	SELECT inv_receive('A', 1);
+	SELECT inv_reserve('A', 1, ttl => '1 millisecond');
+	CREATE TRIGGER visit AFTER UPDATE ON inv_reservation
+		FOR EACH ROW EXECUTE FUNCTION public.visit()});
+ok( $node->poll_query_until('postgres', q{
+		SELECT count(*) = 1 FROM pg_stat_activity
+		 WHERE datname = 'crossed' AND wait_event = 'PgSleep'}),
+	'a worker is on its way to a table that somebody has locked');
+ok(eval { $other->query_safe('LOCK TABLE inv_stock'); 1 },
+	'who waits for the worker gets his lock');
+like(slurp_file($node->logfile),
+	qr/ LOG:  deadlock detected.*\n.*waits for AccessShareLock/, 'for it gave way');
+$other->query_safe('ROLLBACK');
+$other->quit;
+test_books('crossed');
+
 test_books($_) for qw(one two later);
 only_errors_are($node, 0, {}, 'no error in the log');
 $node->stop;
