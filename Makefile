@@ -121,6 +121,10 @@ test:
 test-builds test-regress test-isolation test-pgtap test-tap:
 	@$(run) $(support)/run_tests.sh $(@:test-%=%)
 
+# Random calls of many clients while backends and servers are killed.
+simulate:
+	@$(run) $(root)/test/simulator/simulate.sh
+
 cluster:
 	@$(run) $(support)/open_cluster.sh
 
@@ -152,8 +156,11 @@ help:
 ##   ACCEPT=1              make this run's output the expected one (regress, isolation)
 ##   PG_MAJOR=15           which PostgreSQL to set up and test
 ##
+## make simulate           random calls, kills and crashes (test/simulator/README.md)
+##   SEED= SECONDS=60 CLIENTS=12 EPISODE=
+##
 ## make bench              against PL/pgSQL and Redis, 10 minutes (bench/README.md)
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate

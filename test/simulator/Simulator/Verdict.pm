@@ -1,0 +1,490 @@
+# The end of an episode: what the clients have written down against what is in
+# the tables.
+#
+# Every hold has a customer of its own, the name of the call that wanted it.  So
+# each row that is there must have been made by one call, and each call that was
+# committed must have made its rows, once: no more, no less, with these units.
+# It is not asked what the extension says about itself, except by inv_check().
+package Simulator::Verdict;
+
+use strict;
+use warnings;
+
+use Simulator::Log;
+use Simulator::SoldOut;
+
+use constant BLUR => 0.002;
+use constant NEVER => Simulator::SoldOut::NEVER;
+
+# Options: session, profile, records.  Returns what is wrong, a list of hashes:
+# text, and what it is about.
+sub new
+{
+	my ($class, %option) = @_;
+
+	return bless { wrong => [], judged => {}, checked => {}, %option }, $class;
+}
+
+sub wrong
+{
+	my ($self, $text, %about) = @_;
+
+	push @{ $self->{wrong} }, { text => $text, %about };
+	return;
+}
+
+sub query
+{
+	my ($self, $sql, @arguments) = @_;
+	my $answer = $self->{session}->ask($sql, @arguments);
+
+	die "$sql: $answer->{message}\n" if $answer->{code} ne '00000';
+	return @{ $answer->{rows} };
+}
+
+sub judge
+{
+	my ($self) = @_;
+
+	foreach my $row ($self->query('SELECT violation, sku, stripe, reservation_id, order_id, found, expected FROM inv_check()'))
+	{
+		$self->wrong('inv_check(): ' . join(' ', map { defined $_ ? $_ : '-' } @$row),
+			sku => $row->[1], rid => $row->[3], oid => $row->[4]);
+	}
+	foreach my $row ($self->query('SELECT finding, sku, stripe, reservation_id, order_id, found, expected FROM inv_reconcile(complete => true)'))
+	{
+		$self->wrong('inv_reconcile(): ' . join(' ', map { defined $_ ? $_ : '-' } @$row),
+			sku => $row->[1], rid => $row->[3], oid => $row->[4]);
+	}
+	$self->read_tables;
+	$self->sort_records;
+	$self->judge_holds;
+	$self->judge_orders;
+	$self->judge_calls;
+	$self->judge_stock;
+	$self->judge_refusals;
+	return $self->{wrong};
+}
+
+# What is there: {hold}{rid} has customer, expires, created and {lines}{sku}; {order}{oid}.
+sub read_tables
+{
+	my ($self) = @_;
+
+	foreach my $row ($self->query(<<'SQL'))
+SELECT line.reservation_id, line.customer, item.sku, line.quantity, line.returned, line.status,
+	   extract(epoch FROM line.expires_at), extract(epoch FROM line.created_at),
+	   extract(epoch FROM line.closed_at), line.unit_price, line.line_no
+  FROM inv_reservation AS line JOIN inv_item AS item USING (item_id)
+SQL
+	{
+		my ($rid, $customer, $sku, $units, $returned, $status, $expires, $created, $closed, $price) = @$row;
+		my $hold = $self->{hold}{$rid} ||= { rid => $rid, customer => $customer,
+			expires => $expires, created => $created };
+		$self->wrong("two lines of $sku in hold $rid", rid => $rid) if $hold->{lines}{$sku};
+		$hold->{lines}{$sku} = { units => $units, returned => $returned, status => $status,
+			closed => $closed, price => $price };
+		$hold->{status}{$status} = 1;
+		$self->{of_customer}{$customer}{$rid} = 1;
+	}
+	foreach my $row ($self->query('SELECT order_id, reservation_id, customer, status, payment_status, total FROM inv_order'))
+	{
+		my %order;
+		@order{qw(oid rid customer status pay total)} = @$row;
+		$self->{order}{ $order{oid} } = \%order;
+		$self->{order_of}{ $order{rid} } = \%order;
+	}
+	return;
+}
+
+# The records of each hold and order, in the order in which they were asked.
+sub sort_records
+{
+	my ($self) = @_;
+
+	foreach my $record (@{ $self->{records} })
+	{
+		push @{ $self->{about}{ $record->{rid} } }, $record if $record->{rid} ne '';
+		push @{ $self->{about_order}{ $record->{oid} } }, $record if $record->{oid} ne '';
+		if ($record->{op} =~ /reserve/ && $record->{op} !~ /^repeat/ && $record->{fate} eq 'c')
+		{
+			push @{ $self->{made_by}{ $record->{customer} } }, $record;
+		}
+	}
+	return;
+}
+
+sub committed
+{
+	my ($self, $rid, @ops) = @_;
+	my %wanted = map { $_ => 1 } @ops;
+
+	return grep { $_->{fate} eq 'c' && $wanted{ $_->{op} } } @{ $self->{about}{$rid} || [] };
+}
+
+# Each hold that is there, and each that should be.
+sub judge_holds
+{
+	my ($self) = @_;
+
+	foreach my $rid (sort keys %{ $self->{hold} })
+	{
+		my $hold = $self->{hold}{$rid};
+		my @about = (rid => $rid, customer => $hold->{customer});
+		my @makers = grep { $_->{rid} eq $rid } @{ $self->{made_by}{ $hold->{customer} } || [] };
+
+		$self->{checked}{holds}++;
+		$self->wrong("hold $rid is there, and nobody was told so", @about) if !@makers;
+		$self->wrong("more than one hold of $hold->{customer}", @about)
+		  if keys %{ $self->{of_customer}{ $hold->{customer} } } > 1;
+		next if !@makers;
+		$hold->{maker} = $makers[0];
+
+		my %released;
+		my ($ended, $cancelled) = (0);
+		foreach my $record ($self->committed($rid, 'release'))
+		{
+			if ($record->{status} eq 'cancelled') { $cancelled = $record; next; }
+			my $lines = Simulator::Log::lines_hash($record->{lines});
+			$released{$_} += $lines->{$_} foreach keys %$lines;
+		}
+		foreach my $record ($self->committed($rid, 'cancel'))
+		{
+			$cancelled = $record if $record->{status} eq 'cancelled';
+			$ended = $record if $record->{status} eq 'expired';
+		}
+		my ($confirmed) = $self->committed($rid, 'confirm');
+		my $lines = Simulator::Log::lines_hash($makers[0]{lines});
+		foreach my $sku (sort keys %{ { %$lines, %{ $hold->{lines} } } })
+		{
+			my $should = ($lines->{$sku} || 0) - ($released{$sku} || 0);
+			my $line = $hold->{lines}{$sku};
+			$self->wrong(($line ? $line->{units} : 'no line') . " of $sku, $should should be", @about, sku => $sku)
+			  if !$line || $line->{units} != $should;
+		}
+
+		my @statuses = sort keys %{ $hold->{status} };
+		my $status = $hold->{status}{expired} ? 'expired' : $statuses[0];
+		my $should = $confirmed ? 'confirmed' : $cancelled ? 'cancelled' : $ended ? 'expired' : 'active or expired';
+		$self->wrong("it is $status, and should be $should", @about) if $should !~ /$status/;
+		$self->wrong("it was confirmed and cancelled", @about) if $confirmed && ($cancelled || $ended);
+		foreach my $sku (sort keys %{ $hold->{lines} })
+		{
+			my $line = $hold->{lines}{$sku};
+			$self->wrong("expired before its time", @about)
+			  if $line->{status} eq 'expired' && $line->{closed} < $hold->{expires};
+			$self->wrong("$line->{status} after its death", @about)
+			  if $line->{status} =~ /^(?:confirmed|cancelled)$/ && $line->{closed} >= $hold->{expires};
+		}
+		$self->wrong('confirmed, and there is no order', @about)
+		  if $status eq 'confirmed' && !$self->{order_of}{$rid};
+	}
+
+	foreach my $customer (sort keys %{ $self->{made_by} })
+	{
+		foreach my $record (@{ $self->{made_by}{$customer} })
+		{
+			next if $record->{rid} eq '' || $self->{hold}{ $record->{rid} };
+			# a purge takes what is closed, and what died long ago, but for keys
+			next if $self->{profile}{purges} && $record->{key} eq '';
+			$self->wrong("hold $record->{rid} of $customer is missing", rid => $record->{rid}, customer => $customer);
+		}
+	}
+	return;
+}
+
+sub judge_orders
+{
+	my ($self) = @_;
+
+	foreach my $oid (sort keys %{ $self->{order} })
+	{
+		my $order = $self->{order}{$oid};
+		my $hold = $self->{hold}{ $order->{rid} };
+		my @about = (oid => $oid, rid => $order->{rid});
+		my @confirms = $self->committed($order->{rid}, 'confirm');
+
+		$self->{checked}{orders}++;
+		$self->wrong("order $oid is there, and nobody was told so", @about) if !@confirms;
+		$self->wrong("somebody was told of another order than $oid", @about)
+		  if grep { $_->{oid} ne $oid } @confirms;
+		next if !$hold;
+		my %returned;
+		my $cancelled = 0;
+		foreach my $record (grep { $_->{fate} eq 'c' } @{ $self->{about_order}{$oid} || [] })
+		{
+			$cancelled = 1 if $record->{op} eq 'cancel_order';
+			next if $record->{op} ne 'return';
+			my $lines = Simulator::Log::lines_hash($record->{lines});
+			$returned{$_} += $lines->{$_} foreach keys %$lines;
+		}
+		my $total = 0;
+		foreach my $sku (sort keys %{ $hold->{lines} })
+		{
+			my $line = $hold->{lines}{$sku};
+			my $should = $cancelled ? $line->{units} : $returned{$sku} || 0;
+			$total += $line->{units} * $line->{price};
+			$self->wrong("$line->{returned} of $sku have come back, and $should should have", @about, sku => $sku)
+			  if $line->{returned} != $should;
+		}
+		$self->wrong("order $oid is $order->{status}", @about)
+		  if $cancelled != ($order->{status} eq 'cancelled' ? 1 : 0);
+		$self->wrong("order $oid costs $order->{total}, and should cost $total", @about)
+		  if $order->{total} != $total;
+	}
+	foreach my $record (@{ $self->{records} })
+	{
+		$self->wrong("order $record->{oid} is missing", oid => $record->{oid}, rid => $record->{rid})
+		  if $record->{op} eq 'confirm' && $record->{fate} eq 'c' && !$self->{order}{ $record->{oid} };
+	}
+	return;
+}
+
+# Answers that cannot have been right, whatever the order of events.
+sub judge_calls
+{
+	my ($self) = @_;
+
+	foreach my $rid (sort keys %{ $self->{about} })
+	{
+		my $hold = $self->{hold}{$rid} or next;
+		my @records = @{ $self->{about}{$rid} };
+		my $maker = $hold->{maker} or next;
+
+		foreach my $record (@records)
+		{
+			next if $record->{op} !~ /^(?:confirm|extend|release)$/;
+			# it is extended at most as far as anybody was told in time
+			my $dies = $maker->{expires};
+			foreach my $other (@records)
+			{
+				$dies = $other->{expires}
+				  if $other->{op} eq 'extend' && $other != $record && $other->{expires} ne ''
+				  && $other->{asked} < $record->{told} && $other->{expires} > $dies;
+			}
+			if ($record->{code} eq '00000' && $record->{asked} > $dies + BLUR
+				&& !$record->{replayed}
+				&& !($record->{op} eq 'extend' && $record->{key} ne ''))
+			{
+				$self->{checked}{deaths}++;
+				$self->wrong(sprintf('%s asked at %.6f of a hold that had died at %.6f', $record->{op}, $record->{asked}, $dies),
+					rid => $rid);
+			}
+			if ($record->{code} eq 'IV002')
+			{
+				my $lives = $maker->{expires};
+				foreach my $other (@records)
+				{
+					$lives = $other->{expires}
+					  if $other->{op} eq 'extend' && $other->{fate} eq 'c' && $other->{settled} < $record->{asked}
+					  && $other->{expires} > $lives;
+				}
+				$self->{checked}{deaths}++;
+				$self->wrong(sprintf('%s was told at %.6f that it had died, and it lived until %.6f', $record->{op}, $record->{told}, $lives),
+					rid => $rid)
+				  if $record->{told} < $lives - BLUR;
+			}
+		}
+	}
+	return;
+}
+
+# What is on hand is what has come, and not been sold.
+sub judge_stock
+{
+	my ($self) = @_;
+	my %should = map { $_->{sku} => $_->{units} } @{ $self->{profile}{shared} };
+
+	foreach my $record (grep { $_->{fate} eq 'c' && $_->{op} =~ /^(?:receive|adjust)$/ } @{ $self->{records} })
+	{
+		my ($sku, $units) = $record->{lines} =~ /^(.*):(-?\d+)$/;
+		$should{$sku} += $units if exists $should{$sku};
+	}
+	foreach my $order (values %{ $self->{order} })
+	{
+		my $hold = $self->{hold}{ $order->{rid} } or next;
+		foreach my $sku (keys %{ $hold->{lines} })
+		{
+			$should{$sku} -= $hold->{lines}{$sku}{units} - $hold->{lines}{$sku}{returned}
+			  if exists $should{$sku};
+		}
+	}
+	foreach my $row ($self->query('SELECT sku, sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) GROUP BY sku'))
+	{
+		my ($sku, $on_hand) = @$row;
+		next if !exists $should{$sku};
+		$self->{checked}{stock}++;
+		$self->wrong("$on_hand of $sku are on hand, and $should{$sku} should be", sku => $sku)
+		  if $on_hand != $should{$sku};
+	}
+	return;
+}
+
+# SoldOut, fed with the records.
+sub judge_refusals
+{
+	my ($self) = @_;
+	my %judges;
+
+	foreach my $shared (@{ $self->{profile}{shared} })
+	{
+		my $judge = $judges{ $shared->{sku} } = Simulator::SoldOut->new($shared->{sku});
+		$judge->came_in(0, 0, $shared->{units});
+	}
+	foreach my $record (@{ $self->{records} })
+	{
+		if ($record->{op} =~ /^(?:receive|adjust|return)$/)
+		{
+			my ($sku, $units) = $record->{lines} =~ /^(.*):(-?\d+)$/;
+			my $judge = $judges{$sku} or next;
+			if ($units > 0)
+			{
+				$judge->came_in($record->{asked},
+					$record->{fate} eq 'c' ? $record->{settled} : NEVER, $units)
+				  if $record->{fate} eq 'c';
+			}
+			else
+			{
+				$judge->possibly_taken($record->{asked},
+					$record->{fate} eq 'c' ? NEVER : $record->{settled}, -$units);
+				$judge->certainly_taken($record->{settled}, NEVER, -$units)
+				  if $record->{fate} eq 'c';
+			}
+		}
+		elsif ($record->{op} eq 'cancel_order' && $record->{fate} eq 'c')
+		{
+			$self->came_back($record, \%judges);
+		}
+		elsif ($record->{op} =~ /reserve/ && $record->{op} !~ /^repeat/)
+		{
+			$self->taken($record, \%judges);
+		}
+	}
+	foreach my $sku (sort keys %judges)
+	{
+		my ($wrong, $judged) = $judges{$sku}->judge;
+		$self->{judged}{$_} += $judged->{$_} foreach keys %$judged;
+		$self->wrong($_->[0], sku => $sku, $_->[1] ? (customer => $_->[1]{customer}, at => $_->[1]{asked}) : ())
+		  foreach @$wrong;
+	}
+	return;
+}
+
+# An order was cancelled: all that had not been returned is back, when the first
+# call for it was answered, and never before it was asked for.
+sub came_back
+{
+	my ($self, $record, $judges) = @_;
+	my $order = $self->{order}{ $record->{oid} } or return;
+	my $hold = $self->{hold}{ $order->{rid} } or return;
+
+	return if $order->{came_back}++;
+	my %left = map { $_ => $hold->{lines}{$_}{units} } keys %{ $hold->{lines} };
+	foreach my $return (grep { $_->{fate} eq 'c' && $_->{op} eq 'return' } @{ $self->{about_order}{ $record->{oid} } })
+	{
+		my ($sku, $units) = $return->{lines} =~ /^(.*):(\d+)$/;
+		$left{$sku} -= $units;
+	}
+	my @all = grep { $_->{fate} eq 'c' && $_->{op} eq 'cancel_order' } @{ $self->{about_order}{ $record->{oid} } };
+	my ($asked, $settled) = (NEVER, NEVER);
+	foreach my $cancel (@all)
+	{
+		$asked = $cancel->{asked} if $cancel->{asked} < $asked;
+		$settled = $cancel->{settled} if $cancel->{settled} < $settled;
+	}
+	foreach my $sku (grep { $judges->{$_} && $left{$_} > 0 } keys %left)
+	{
+		$judges->{$sku}->came_in($asked, $settled, $left{$sku});
+	}
+	return;
+}
+
+# A call that wanted units: how long it may have had them, and how long it must.
+sub taken
+{
+	my ($self, $record, $judges) = @_;
+	my $lines = Simulator::Log::lines_hash($record->{lines});
+
+	if ($record->{code} eq 'IV001')
+	{
+		foreach my $short (split /,/, $record->{short})
+		{
+			my ($sku, $units) = split /:/, $short;
+			$judges->{$sku}->refused($record->{began}, $record->{told}, $units, $record) if $judges->{$sku};
+		}
+		return;
+	}
+	if ($record->{fate} ne 'c')
+	{
+		foreach my $sku (grep { $judges->{$_} } keys %$lines)
+		{
+			$judges->{$sku}->possibly_taken($record->{asked}, $record->{settled}, $lines->{$sku});
+		}
+		return;
+	}
+	# of several calls with one key, the first to be asked and to be answered
+	my $hold = $self->{hold}{ $record->{rid} };
+	if (!$hold)
+	{
+		# purged: nobody knows how long it lived
+		$judges->{$_}->possibly_taken($record->{asked}, NEVER, $lines->{$_})
+		  foreach grep { $judges->{$_} } keys %$lines;
+		return;
+	}
+	return if $hold->{taken}++;
+	my @makers = @{ $self->{made_by}{ $hold->{customer} } || [] };
+	my ($asked, $settled) = (NEVER, NEVER);
+	foreach my $maker (grep { $_->{rid} eq $record->{rid} } @makers)
+	{
+		$asked = $maker->{asked} if $maker->{asked} < $asked;
+		$settled = $maker->{settled} if $maker->{settled} < $settled;
+	}
+
+	my @about = @{ $self->{about}{ $record->{rid} } };
+	my ($possible_end, $certain_end) = (NEVER, $hold->{expires} - BLUR);
+	my $single = keys %$lines == 1;
+	my @busy;
+	if ($self->{order_of}{ $record->{rid} })
+	{
+		$certain_end = NEVER;
+	}
+	else
+	{
+		$possible_end = $hold->{expires} + BLUR if $single;
+		foreach my $call (@about)
+		{
+			next if $call->{op} !~ /^(?:confirm|cancel|release|extend)$/;
+			push @busy, [ $call->{asked}, $call->{settled} ];
+			if ($call->{fate} eq 'c' && ($call->{op} eq 'cancel'
+					|| $call->{op} eq 'release' && $call->{status} eq 'cancelled'))
+			{
+				$possible_end = $call->{settled} if $call->{settled} < $possible_end;
+				$certain_end = $call->{asked} if $call->{asked} < $certain_end;
+			}
+		}
+	}
+	my %left = %$lines;
+	foreach my $release (grep { $_->{op} eq 'release' && $_->{fate} eq 'c' && $_->{status} ne 'cancelled' } @about)
+	{
+		my ($sku, $units) = $release->{lines} =~ /^(.*):(\d+)$/;
+		$left{$sku} -= $units;
+		next if !$judges->{$sku};
+		my $until = $release->{settled} < $possible_end ? $release->{settled} : $possible_end;
+		$judges->{$sku}->possibly_taken($asked, $until, $units);
+		my $sure_until = $release->{asked} < $certain_end ? $release->{asked} : $certain_end;
+		$judges->{$sku}->certainly_taken($settled, $sure_until, $units);
+	}
+	foreach my $sku (grep { $judges->{$_} && $left{$_} > 0 } keys %left)
+	{
+		$judges->{$sku}->possibly_taken($asked, $possible_end, $left{$sku});
+		$judges->{$sku}->certainly_taken($settled, $certain_end, $left{$sku});
+		foreach my $period (@busy)
+		{
+			my $from = $period->[0] > $possible_end ? $period->[0] : $possible_end;
+			$judges->{$sku}->possibly_taken($from, $period->[1], $lines->{$sku}) if $period->[1] > $possible_end;
+		}
+	}
+	return;
+}
+
+1;
