@@ -21,6 +21,9 @@ cluster_start sim_server shared_preload_libraries='pg_cron, inventory_reservatio
     log_error_verbosity=terse log_line_prefix='%m [%p] %e %b %q%a ' shared_buffers=256MB \
     restart_after_crash=on checkpoint_timeout=30s wal_level=replica
 
+# The nemesis starts the server again, and that is the server's user.
+[[ -z $server_user ]] || chown "$server_user:" "$cluster_log"
+
 work=$run_dir/simulation
 as_server_user mkdir "$work"
 cp -r "$here" "$run_dir/program"

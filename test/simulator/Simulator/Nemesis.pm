@@ -138,7 +138,7 @@ sub start
 	while (system("pg_ctl start --silent --wait --timeout=120 --pgdata='$self->{data}' --log='$self->{server_log}' >>'$self->{dir}/pg_ctl' 2>&1") != 0)
 	{
 		die "the server does not start\n" if time > $until;
-		sleep 0.2;
+		sleep 0.5;
 	}
 	return;
 }
