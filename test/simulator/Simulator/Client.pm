@@ -245,6 +245,9 @@ sub settle
 		$self->{log}->add($record);
 	}
 	$self->{pending} = [];
+	$self->{undone} = $self->{maybe_undone}
+	  if $self->{maybe_undone} && $self->{maybe_undone}{record}{fate} eq 'r';
+	$self->{maybe_undone} = undef;
 	if ($fate eq 'c')
 	{
 		$self->hand_over($_) foreach @{ $self->{fresh} };
@@ -316,6 +319,10 @@ sub transaction
 	$self->{inside} = 1;
 
 	my $answer = $session->tell("$begin; INSERT INTO sim.mark VALUES ('$mark')");
+	if ($shape =~ /^[A-Z]/ && $answer->{code} eq '00000' && $dice->[5] < 0.3)
+	{
+		$answer = $self->overtake($before);
+	}
 	foreach my $n (0 .. $#intents)
 	{
 		last if $answer->{lost} || ($failed = $answer->{code} ne '00000');
@@ -399,6 +406,40 @@ sub transaction
 	$self->{inside} = 0;
 	$self->settle($committed ? 'c' : 'r');
 	return;
+}
+
+# Our transaction has its snapshot; now somebody else changes a stock row.  A
+# call of ours that writes the row must raise 40001, and nothing else will do: it
+# cannot see what it would overwrite.  (The SKU is in one row.)
+sub overtake
+{
+	my ($self, $before) = @_;
+	my $sku = "$self->{name}-ONE";
+	my $name = $self->new_name;
+	my $other = $self->{other_session} ||= Simulator::Session->new(
+		database => $self->{database}, name => "sim $self->{name} second")->connect;
+	my $answer;
+
+	while (1)
+	{
+		$answer = $other->ask('SELECT version FROM inv_receive(?, 1, key => ?)', $sku, $name);
+		last if $answer->{code} eq '00000';
+		$other->reconnect if $answer->{lost};
+		$self->violation("inv_receive($sku): $answer->{code} $answer->{message}", sku => $sku)
+		  if !$answer->{lost} && !$self->is_tolerable($answer->{code});
+	}
+	foreach my $books ($before, $self->{books})
+	{
+		$books->{sku}{$sku}{on_hand}++;
+		$books->{sku}{$sku}{version}++;
+	}
+	$answer = $self->{session}->ask('SELECT reservation_id FROM inv_try_reserve(?, 1)', $sku);
+	$self->violation("$self->{isolation}: a call wrote a row of $sku that its snapshot does not see",
+		rid => $answer->{rows}[0][0], sku => $sku)
+	  if $answer->{code} eq '00000' && defined $answer->{rows}[0][0];
+	# refused, by what the snapshot shows: the books are of another time
+	$answer->{code} = '40001' if !$answer->{lost};
+	return $answer;
 }
 
 # Is a transaction committed?  Its backend is gone.

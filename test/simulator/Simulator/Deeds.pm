@@ -44,6 +44,7 @@ my %deeds = (
 	record_payment => [ 3, 1 ],
 	order_status => [ 2, 1 ],
 	repeat => [ 4, 2 ],
+	again => [ 3, 3 ],
 	twin => [ 0, 5 ],
 	upkeep => [ 0, 1.2 ],
 	catalogue => [ 0, 0.6 ]
@@ -177,7 +178,9 @@ sub ask_cart
 sub reserve_request
 {
 	my ($self, $own, $op, $lines, $lifetime, $key, $customer) = @_;
-	my @skus = sort { $lines->{$a} <=> $lines->{$b} || $a cmp $b } keys %$lines;
+	# in any order: who names them the other way round must not be in the way
+	my @skus = sort keys %$lines;
+	@skus = reverse @skus if ++$self->{carts} % 2;
 	my $text = Simulator::Log::lines_text($lines);
 	my $ttl = "$lifetime milliseconds";
 	my ($sql, @arguments);
@@ -211,7 +214,7 @@ sub reserve_request
 		record => { op => $op, lines => $text, customer => $customer, key => $key }
 	);
 	$request{judge} = sub { $self->judge_reserve(@_) };
-	$request{find} = sub { $self->find_hold($request{record}, $_[0]) };
+	$request{find} = sub { $self->find_hold($request{record}) };
 	$request{books_after} = sub {
 		my $books = $self->{books}->copy;
 		$self->enter_hold(\%request, $books);
@@ -291,6 +294,8 @@ sub judge_reserve
 		}
 		push @{ $self->{keys} }, { rid => $row->[0], request => $request }
 		  if $record->{key} && !$self->{inside} && !$request->{records};
+		$self->{maybe_undone} = $request if $record->{key} && $self->{inside} && !$request->{records}
+		  && !$request->{shared_key};
 		splice @{ $self->{keys} }, 0, -12 if @{ $self->{keys} } > 12;
 		return;
 	}
@@ -451,6 +456,23 @@ sub judge_batch
 	return;
 }
 
+# The key of a call that was rolled back: nobody may remember it, least of all
+# the session that had it.
+sub ask_again
+{
+	my ($self, $intent, $own, $inside) = @_;
+	my $undone = $self->{undone};
+
+	return if $inside || !$undone;
+	$self->{undone} = undef;
+	return {
+		%$undone,
+		repeated => 0,
+		record => { map { $_ => $undone->{record}{$_} } qw(op lines customer key) },
+		judge => sub { $self->judge_reserve(@_) }
+	};
+}
+
 # The same key again: the same hold, or IV005 if it asks for something else.
 sub ask_repeat
 {
@@ -463,7 +485,17 @@ sub ask_repeat
 
 	delete @$record{qw(rid status expires replayed available code asked told began settled fate number)};
 	my @arguments = @{ $again{arguments} };
-	$arguments[-1] = '77 seconds' if $other;
+	if ($other)
+	{
+		# lines, units, key, customer, ttl; lines as JSON have the units in them
+		my $place = $intent->[3] < 0.4 ? -1 : $intent->[3] < 0.6 ? -2 : -4;
+		$place = -1 if $place == -4 && $again{record}{op} eq 'reserve_lines';
+		$arguments[$place] =
+		    $place == -1 ? '77 seconds'
+		  : $place == -2 ? 'somebody else'
+		  : ref $arguments[-4] ? [ map { $_ + 1 } @{ $arguments[-4] } ]
+		  : $arguments[-4] + 1;
+	}
 	return {
 		%again,
 		arguments => \@arguments,
@@ -572,7 +604,7 @@ sub ask_confirm
 	my $hold = $self->pick_hold($intent->[2], $own, $inside) or return;
 	my $key = $intent->[6] < 0.4 ? $self->new_name : undef;
 	my $paid = $intent->[5] < 0.5 ? 'paid' : 'pending';
-	my $stranger = $own && $intent->[3] < 0.04;
+	my $stranger = $intent->[3] < 0.03;
 
 	return $self->hold_request($hold, $own,
 		sql => 'SELECT order_id, status, total, replayed FROM inv_confirm(?::uuid, ?, ?, ?)',
@@ -625,10 +657,12 @@ sub ask_cancel
 	my ($self, $intent, $own, $inside) = @_;
 	my $hold = $self->pick_hold($intent->[2], $own, $inside) or return;
 	my $key = $intent->[6] < 0.4 ? $self->new_name : undef;
+	my $stranger = $intent->[3] < 0.03;
 
 	return $self->hold_request($hold, $own,
-		sql => 'SELECT reservation_id, status, replayed FROM inv_cancel(?::uuid, ?)',
-		arguments => [ $hold->{rid}, $key ],
+		sql => 'SELECT reservation_id, status, replayed FROM inv_cancel(?::uuid, ?, ?)',
+		arguments => [ $hold->{rid}, $key,
+			$stranger ? 'somebody else' : $intent->[5] < 0.5 ? $hold->{customer} : undef ],
 		repeatable => 1,
 		record => { op => 'cancel', key => $key },
 		judge => sub {
@@ -638,6 +672,7 @@ sub ask_cancel
 			my $state = $own && Simulator::Books::state_of($hold, @$request{qw(asked told)});
 
 			@$record{qw(status replayed)} = @$row[ 1, 2 ] if $answer->{code} eq '00000';
+			return $self->expect($request, $answer, 'IV003') if $stranger;
 			return $self->expect($request, $answer, qw(00000 IV003 IV008)) if !$own;
 			return $self->expect($request, $answer, 'IV008') if $state eq 'confirmed';
 			$self->expect($request, $answer, '00000',
@@ -1113,6 +1148,9 @@ sub ask_set_stripes
 	my ($self, $intent, $own) = @_;
 	my $sku = $self->pick_sku($intent->[2], $own);
 	my $stripes = 1 + int($intent->[3] * $intent->[3] * 12);
+
+	# see Client::overtake
+	return if $sku =~ /-ONE$/;
 
 	return $self->plain_request('set_stripes', 'SELECT inv_set_stripes(?, ?::integer)',
 		[ $sku, $stripes ], lines => "$sku:0",

@@ -126,7 +126,8 @@ sub table
 	printf "%d snapshots looked at, %d of them by inv_check(); %d events of the feed\n",
 	  map { $sum->{$_} || 0 } qw(snapshots checks events);
 	printf "refusals of own SKUs, all judged: %d; of shared SKUs: %d right for certain, %d not to be judged\n",
-	  $self->{judged}{own} || 0, $self->{judged}{right} || 0, $self->{judged}{open} || 0;
+	  map { $self->{judged}{$_} || 0 } qw(own right open);
+	printf "answers about shared SKUs that said how much is available, all judged: %d\n", $self->{judged}{said} || 0;
 	printf "compared at the end: %s\n", join ', ', map { "$_ $self->{checked}{$_}" } sort keys %{ $self->{checked} };
 	return;
 }

@@ -11,6 +11,9 @@
 # - Units are *certainly* taken from the moment their buyer knew until somebody
 #   asked to give them back, or the hold's time was over.
 #
+# An answer that says how much is available must lie between what can have been
+# free and what must have been, at some moment of the call.
+#
 # A refusal is wrong if, counting all that was possibly taken at any moment of
 # the call, there was still enough.  Stock is oversold if, at some moment, more
 # was certainly taken than can have come in by then.  Neither can raise a false
@@ -33,7 +36,8 @@ sub new
 		possible_in => [],  # [possible from, units]
 		possible => [],     # [from, to, units] of what is possibly taken
 		certain => [],      # the same of what certainly is
-		refused => []       # [from, to, units, record]
+		refused => [],      # [from, to, units, record]
+		said => []          # [from, to, available, record, options]
 	}, $class;
 }
 
@@ -67,6 +71,16 @@ sub refused
 	my ($self, $from, $to, $units, $record) = @_;
 
 	push @{ $self->{refused} }, [ $from, $to, $units, $record ];
+	return;
+}
+
+# Options: at_least, the answer counts all that is free; at_most, it can have seen
+# nothing but what is committed.
+sub said
+{
+	my ($self, $from, $to, $available, $record, %option) = @_;
+
+	push @{ $self->{said} }, [ $from, $to, $available, $record, %option ];
 	return;
 }
 
@@ -110,7 +124,7 @@ sub judge
 {
 	my ($self) = @_;
 	my @wrong;
-	my %judged = (right => 0, wrong => 0, open => 0);
+	my %judged = (right => 0, wrong => 0, open => 0, said => 0);
 	my $in = running_sum(@{ $self->{in} });
 	my $possible_in = running_sum(@{ $self->{possible_in} });
 	my $begun = running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{possible} });
@@ -136,6 +150,18 @@ sub judge
 			  - (sum_at($sure_begun, $moment) - sum_at($sure_ended, $moment, 1)) < $units;
 		}
 		$judged{ $right ? 'right' : 'open' }++;
+	}
+
+	foreach my $said (@{ $self->{said} })
+	{
+		my ($from, $to, $available, $record, %option) = @$said;
+		my $least = sum_at($in, $from) - (sum_at($begun, $to, 1) - sum_at($ended, $from));
+		my $held = sum_at($sure_begun, $from) - sum_at($sure_ended, $to, 1);
+		my $most = sum_at($possible_in, $to, 1) - ($held > 0 ? $held : 0);
+		$judged{said}++;
+		push @wrong, [ "$available of $self->{sku} said to be available, and it was $least to $most", $record ]
+		  if $option{at_most} && $available > ($most > 0 ? $most : 0)
+		  || $option{at_least} && $available < $least;
 	}
 
 	foreach my $taken (sort { $a->[0] <=> $b->[0] } @{ $self->{certain} })

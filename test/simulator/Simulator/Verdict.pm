@@ -251,6 +251,8 @@ sub judge_calls
 		my @records = @{ $self->{about}{$rid} };
 		my $maker = $hold->{maker} or next;
 
+		$self->judge_status($_, $hold, \@records)
+		  foreach grep { $_->{op} eq 'status' && $_->{code} eq '00000' } @records;
 		foreach my $record (@records)
 		{
 			next if $record->{op} !~ /^(?:confirm|extend|release)$/;
@@ -286,6 +288,41 @@ sub judge_calls
 			}
 		}
 	}
+	return;
+}
+
+# A status that somebody was told: what is over stays over, and nothing is before
+# it was asked for.
+sub judge_status
+{
+	my ($self, $record, $hold, $records) = @_;
+	my ($status, $began, $told) = @$record{qw(status began told)};
+	my %ops = (confirmed => 'confirm', cancelled => 'cancel|release');
+	my $ended;
+	my $asked_for = 0;
+
+	foreach my $other (@$records)
+	{
+		if ($other->{fate} eq 'c' && $other->{settled} < $began)
+		{
+			$ended = 'confirmed' if $other->{op} eq 'confirm';
+			$ended = $other->{status}
+			  if $other->{op} =~ /^(?:cancel|release)$/ && $other->{status} =~ /^(?:cancelled|expired)$/;
+		}
+		$asked_for = 1
+		  if $ops{$status} && $other->{op} =~ /^(?:$ops{$status})$/ && $other->{asked} < $told;
+	}
+	$self->{checked}{statuses}++;
+	$self->wrong("status $status, though it was $ended before", rid => $record->{rid})
+	  if defined $ended && $status ne $ended;
+	$self->wrong("status $status, and nobody has asked for that", rid => $record->{rid})
+	  if $ops{$status} && !$asked_for;
+	$self->wrong(sprintf('status active, asked at %.6f of a hold that died at %.6f', $record->{asked}, $hold->{expires}),
+		rid => $record->{rid})
+	  if $status eq 'active' && $record->{asked} > $hold->{expires} + BLUR;
+	$self->wrong(sprintf('status expired, told at %.6f of a hold that died at %.6f', $told, $hold->{maker}{expires}),
+		rid => $record->{rid})
+	  if $status eq 'expired' && $told < $hold->{maker}{expires} - BLUR;
 	return;
 }
 
@@ -355,6 +392,13 @@ sub judge_refusals
 		{
 			$self->came_back($record, \%judges);
 		}
+		elsif ($record->{op} eq 'available' && $record->{code} eq '00000')
+		{
+			my ($sku) = $record->{lines} =~ /^(.*):/;
+			$judges{$sku}->said(@$record{qw(began told available)}, $record,
+				at_least => 1, at_most => $record->{began} eq $record->{asked})
+			  if $judges{$sku};
+		}
 		elsif ($record->{op} =~ /reserve/ && $record->{op} !~ /^repeat/)
 		{
 			$self->taken($record, \%judges);
@@ -404,15 +448,30 @@ sub taken
 {
 	my ($self, $record, $judges) = @_;
 	my $lines = Simulator::Log::lines_hash($record->{lines});
+	# a later call of a transaction sees what it has given back itself
+	my $alone = $record->{began} eq $record->{asked};
 
 	if ($record->{code} eq 'IV001')
 	{
 		foreach my $short (split /,/, $record->{short})
 		{
-			my ($sku, $units) = split /:/, $short;
-			$judges->{$sku}->refused($record->{began}, $record->{told}, $units, $record) if $judges->{$sku};
+			my ($sku, $units, $available) = split /:/, $short;
+			next if !$judges->{$sku};
+			$judges->{$sku}->refused($record->{began}, $record->{told}, $units, $record);
+			# a batch may say what there was before its first request took some
+			$judges->{$sku}->said($record->{began}, $record->{told}, $available, $record,
+				at_least => 1, at_most => $alone)
+			  if $record->{op} !~ /batch/;
 		}
 		return;
+	}
+	# what is left; of several stripes perhaps only one has been looked at
+	if ($record->{code} eq '00000' && !$record->{replayed} && $record->{op} !~ /batch/ && keys %$lines == 1)
+	{
+		my ($sku, $units) = %$lines;
+		$judges->{$sku}->said($record->{asked}, $record->{told}, $record->{available} + $units, $record,
+			at_most => $alone)
+		  if $judges->{$sku} && $record->{available} ne '';
 	}
 	if ($record->{fate} ne 'c')
 	{
