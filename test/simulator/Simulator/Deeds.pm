@@ -15,6 +15,7 @@ use warnings;
 
 use Simulator::Books;
 use Simulator::Log;
+use Time::HiRes qw(sleep time);
 
 use constant BLUR => 0.002;
 
@@ -523,7 +524,7 @@ sub ask_twin
 	my ($self, $intent) = @_;
 	my $profile = $self->{profile};
 	# they come by in the same moment, more or less
-	my $slot = int(Time::HiRes::time() * 20);
+	my $slot = int(time() * 20);
 	my $dice = Simulator::Dice->new($slot, $profile->{seed});
 	my $request = $self->reserve_request(0, 'try_reserve',
 		{ $self->pick_sku($dice->roll, 0) => units($dice->roll) },
@@ -550,12 +551,35 @@ sub pick_hold
 		@ids = sort keys %{ $self->{books}{hold} };
 		return $self->{books}{hold}{ $ids[ $die * @ids ] };
 	}
+	if (!$inside && $die * 100 - int($die * 100) < 0.25)
+	{
+		my $hold = $self->hold_on_the_brink;
+		return $hold if $hold;
+	}
 	my $list = $inside && @{ $self->{fresh} } ? $self->{fresh}
 	  : $die < 0.5 ? $self->{own} : $self->{met};
 	return if !@$list;
 	$die = $die * 2 - int($die * 2);
 	# mostly one of the newest
 	return $list->[ -1 - int($die * $die * @$list) ];
+}
+
+# A hold that is about to die, and the very moment before that, or just after:
+# sweeps and other buyers come for it at the same time.
+sub hold_on_the_brink
+{
+	my ($self) = @_;
+	my $now = time;
+
+	foreach my $hold (reverse @{ $self->{own} }, reverse @{ $self->{met} })
+	{
+		my $left = $hold->{expires} - $now;
+		next if $left < 0 || $left > 0.06;
+		$left += (++$self->{brinks} % 8 - 6) * 0.0005;
+		sleep $left if $left > 0;
+		return $hold;
+	}
+	return;
 }
 
 # What is closed cannot change any more.
