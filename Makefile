@@ -118,7 +118,7 @@ demo:
 test:
 	@$(run) $(support)/$(if $(VERSIONS),run_versions.sh $(VERSIONS),run_tests.sh)
 
-test-builds test-regress test-isolation test-pgtap test-tap:
+test-builds test-regress test-isolation test-pgtap test-tap test-simulator:
 	@$(run) $(support)/run_tests.sh $(@:test-%=%)
 
 # Random calls of many clients while backends and servers are killed.
@@ -152,6 +152,7 @@ help:
 ## make test-isolation     test/isolation/specs against test/isolation/expected
 ## make test-pgtap         test/pgtap/*.sql
 ## make test-tap           test/t/*.pl
+## make test-simulator     test/simulator/short/*.options
 ##   TESTS="api errors"    only these tests of the suite
 ##   ACCEPT=1              make this run's output the expected one (regress, isolation)
 ##   PG_MAJOR=15           which PostgreSQL to set up and test
@@ -163,4 +164,4 @@ help:
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator

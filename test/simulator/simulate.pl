@@ -128,14 +128,31 @@ sub start_process
 	POSIX::_exit(0);
 }
 
+# Who does not come to an end waits for something that never happens.
 sub wait_for
 {
-	my ($pids) = @_;
+	my ($dir, $pids) = @_;
+	my $until = time + 120;
 
-	while (my ($pid) = keys %$pids)
+	while (%$pids)
 	{
-		waitpid $pid, 0;
-		delete $pids->{$pid};
+		foreach my $pid (keys %$pids)
+		{
+			delete $pids->{$pid} if waitpid($pid, POSIX::WNOHANG()) != 0;
+		}
+		sleep 0.02;
+		next if time < $until;
+		open my $file, '>>', "$dir/violations";
+		foreach my $pid (keys %$pids)
+		{
+			print $file join("\t", $pids->{$pid}, time, 'does not come to an end'), "\n";
+			kill 'KILL', $pid;
+		}
+		my $answer = admin()->ask(q{SELECT pid, application_name, wait_event, query FROM pg_stat_activity
+			WHERE backend_type = 'client backend' AND state <> 'idle'});
+		print $file join("\t", 'server', time, "at work: @$_" =~ s/\s+/ /gr), "\n" foreach @{ $answer->{rows} };
+		close $file;
+		$until = time + 60;
 	}
 	return;
 }
@@ -177,10 +194,10 @@ sub run_episode
 		}
 	}
 	touch("$dir/stop");
-	wait_for(\%clients);
-	wait_for(\%others);
+	wait_for($dir, \%clients);
+	wait_for($dir, \%others);
 	touch("$dir/observed");
-	waitpid $observer, 0;
+	wait_for($dir, { $observer => 'observer' });
 
 	my $session = admin($database);
 	$session->tell('ALTER SYSTEM SET inventory_reservation.worker_enabled = off');

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run the test suites on private servers; `make test`.
 #
-#   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap
+#   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap simulator
 #
 #   TESTS="api errors"   only these tests of the suites named
 #   ACCEPT=1             copy this run's output of regress and isolation into
@@ -15,7 +15,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=private_cluster.sh
 source "$(dirname "${BASH_SOURCE[0]}")/private_cluster.sh"
 
-all_suites=(builds tap regress isolation pgtap)
+all_suites=(builds tap simulator regress isolation pgtap)
 suites=("$@")
 [[ $# -gt 0 ]] || suites=("${all_suites[@]}")
 read -ra only <<<"${TESTS:-}"
@@ -233,12 +233,30 @@ suite_tap() {
     done
 }
 
+# Short runs: the options of each are in its file.
+suite_simulator() {
+    local name bad=0 options
+    for name in "$@"; do
+        read -ra options < <(grep -v '^#' "$checkout/test/simulator/short/$name.options")
+        if env -u SEED -u SECONDS -u CLIENTS -u EPISODE \
+            bash "$checkout/test/simulator/simulate.sh" "${options[@]}"; then
+            echo "ok - $name"
+        else
+            echo "not ok - $name"
+            bad=$((bad + 1))
+        fi
+        cp -r "$checkout/build/simulator" "$results/$suite/$name"
+    done 2>&1
+    count "$(($# - bad))" "$bad"
+}
+
 #
 # Running them
 #
 
-declare -A directory=([builds]=test/builds [regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t)
-declare -A suffix=([builds]=.sh [regress]=.sql [isolation]=.spec [pgtap]=.sql [tap]=.pl)
+declare -A directory=([builds]=test/builds [regress]=sql [isolation]=test/isolation/specs
+    [pgtap]=test/pgtap [tap]=test/t [simulator]=test/simulator/short)
+declare -A suffix=([builds]=.sh [regress]=.sql [isolation]=.spec [pgtap]=.sql [tap]=.pl [simulator]=.options)
 
 # In the background, or alone; its output goes to stdout.
 run_suite() {
