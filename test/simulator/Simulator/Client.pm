@@ -318,7 +318,7 @@ sub transaction
 	}
 	$self->{inside} = 1;
 
-	my $answer = $session->tell("$begin; INSERT INTO sim.mark VALUES ('$mark')");
+	my $answer = $session->tell("$begin; INSERT INTO sim.mark VALUES ('$mark', '$self->{isolation}')");
 	if ($shape =~ /^[A-Z]/ && $answer->{code} eq '00000' && $dice->[5] < 0.3)
 	{
 		$answer = $self->overtake($before);

@@ -453,6 +453,14 @@ sub judge_batch
 		$record->{op} = 'try_batch';
 		$self->judge_reserve(\%answer, \%single);
 		$record->{op} = 'reserve_batch';
+		# what was reserved in a batch can be repeated singly
+		next if !defined $record->{rid} || $self->{inside};
+		my $ttl = $request->{arguments}[-1];
+		push @{ $self->{keys} }, { rid => $record->{rid}, request => {
+			own => $request->{own},
+			sql => "SELECT $hold_columns FROM inv_reserve(?::text, ?::bigint, ?, ?, ?::interval)",
+			arguments => [ $sku, $units, $record->{key}, $record->{customer}, $ttl ],
+			record => { op => 'reserve', map { $_ => $record->{$_} } qw(lines customer key) } } };
 	}
 	return;
 }

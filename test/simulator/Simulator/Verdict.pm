@@ -62,6 +62,7 @@ sub judge
 	$self->judge_orders;
 	$self->judge_calls;
 	$self->judge_stock;
+	$self->judge_snapshots if !$self->{profile}{purges};
 	$self->judge_refusals;
 	return $self->{wrong};
 }
@@ -354,6 +355,38 @@ sub judge_stock
 		$self->wrong("$on_hand of $sku are on hand, and $should{$sku} should be", sku => $sku)
 		  if $on_hand != $should{$sku};
 	}
+	return;
+}
+
+# A transaction that sees one snapshot all the time must not have changed a stock
+# row that others had changed since: that had to be 40001.  The entries of a row
+# are numbered in the order in which it was changed.
+sub judge_snapshots
+{
+	my ($self) = @_;
+
+	foreach my $row ($self->query(<<'SQL'))
+SELECT mark.mark, mark.isolation, item.sku, entry.operation, unseen.operation, entry.reservation_id
+  FROM sim.mark
+  JOIN inv_ledger AS entry ON entry.xid = mark.xid
+  JOIN inv_item AS item USING (item_id)
+ CROSS JOIN LATERAL
+	   (SELECT other.operation
+		  FROM inv_ledger AS other
+		 WHERE other.epoch = entry.epoch AND other.item_id = entry.item_id AND other.location_id = entry.location_id
+		   AND other.stripe = entry.stripe AND other.entry_id < entry.entry_id
+		   AND other.xid >= pg_snapshot_xmin(mark.snapshot) AND other.xid <> mark.xid
+		   AND other.operation NOT IN ('back_in_stock', 'out_of_stock')
+		   AND NOT pg_visible_in_snapshot(other.xid, mark.snapshot)
+		 LIMIT 1) AS unseen
+ WHERE mark.isolation <> 'READ COMMITTED'
+SQL
+	{
+		$self->wrong("$row->[0], $row->[1]: $row->[3] of $row->[2] after a $row->[4] that its snapshot does not see",
+			sku => $row->[2], rid => $row->[5]);
+	}
+	my ($count) = $self->query(q{SELECT count(*) FROM sim.mark WHERE isolation <> 'READ COMMITTED'});
+	$self->{checked}{'transactions of one snapshot'} += $count->[0];
 	return;
 }
 
