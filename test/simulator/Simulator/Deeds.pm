@@ -27,7 +27,7 @@ my $two_arrays = '?::text[], ?::bigint[]';
 my %deeds = (
 	reserve => [ 24, 30 ],
 	cart => [ 8, 7 ],
-	batch => [ 2, 3 ],
+	batch => [ 2.5, 3.5 ],
 	confirm => [ 13, 13 ],
 	cancel => [ 9, 11 ],
 	release => [ 5, 5 ],
@@ -51,14 +51,19 @@ my %deeds = (
 	catalogue => [ 0, 0.6 ]
 );
 
+my @deeds = sort keys %deeds;
+my @sum = (0, 0);
+foreach my $weights (values %deeds)
+{
+	$sum[$_] += $weights->[$_] foreach 0, 1;
+}
+
 sub choose_deed
 {
 	my ($die, $column) = @_;
-	my $sum = 0;
+	my $left = $die * $sum[$column];
 
-	$sum += $_->[$column] foreach values %deeds;
-	my $left = $die * $sum;
-	foreach my $deed (sort keys %deeds)
+	foreach my $deed (@deeds)
 	{
 		return $deed if ($left -= $deeds{$deed}[$column]) < 0;
 	}
@@ -406,7 +411,7 @@ sub ask_batch
 	my (@skus, @units, @keys, @records, $n);
 	my $lifetime = $self->lifetime($intent->[4]);
 
-	foreach my $n (1 .. 2 + int($intent->[7] * 6))
+	foreach my $n (1 .. 2 + int($intent->[7] * $intent->[7] * 20))
 	{
 		my $die = $intent->[2] * 997 * $n;
 		push @skus, $self->pick_sku($die - int $die, $own);
