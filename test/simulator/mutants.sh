@@ -16,8 +16,8 @@
 # - a patch that no longer applies is an error, not a mutant left out;
 # - a mutant must compile without a warning and pass a smoke test: it can
 #   reserve and confirm.  What breaks at once needs no simulator;
-# - the simulator must have said which check saw it.  That it merely did not
-#   end well is an error.
+# - the simulator must have said what it saw.  That it merely did not end well,
+#   or that one of its processes died, is an error.
 #
 # Prints a table, which stays in build/mutants/results.tsv, the simulator's
 # output beside it.  Exit status: 0 if all were found, 1 if one was not, 2 if
@@ -86,25 +86,24 @@ copy_source() {
 }
 
 # Smoke-test the copy in $work/$1 and let the simulator loose on it.  Fills
-# verdict, after, operations, check.
+# verdict, after (seconds), operations, and said: what the simulator said first.
 hunt() {
-    local name=$1 status=0 line
+    local name=$1 log=$out/$1.log status=0
     bash "$work/$name/test/simulator/mutants.sh" --smoke >"$out/$name.smoke" 2>&1 || {
         cat "$out/$name.smoke" >&2
         trouble "$name does not build, or cannot reserve and confirm: it proves nothing"
     }
-    make -s --no-print-directory -C "$work/$name" simulate \
-        SEED="$seed" SECONDS="$seconds" CLIENTS="$clients" >"$out/$name.log" 2>&1 || status=$?
-    line=$(sed -nE 's/^violation after ([0-9.]+) s, ([0-9]+) operations: ([^:]+):.*/\1\t\2\t\3/p' \
-        "$out/$name.log" | head -n 1)
-    if [[ $status -eq 0 && -z $line ]]; then
-        verdict=no after=$seconds operations=- check=-
-    elif [[ $status -ne 0 && -n $line ]]; then
+    env SEED="$seed" SECONDS="$seconds" CLIENTS="$clients" \
+        bash "$work/$name/test/simulator/simulate.sh" >"$log" 2>&1 || status=$?
+    read -r operations after < <(sed -nE 's/^([0-9]+) operations in ([0-9]+) s .*/\1 \2/p' "$log") || true
+    said=$(sed -n '/^VIOLATION: /,$ { s/^\* //p }' "$log" | head -n 1)
+    if [[ $status -eq 0 && -z $said && -n $operations ]]; then
+        verdict=no
+    elif [[ $status -eq 1 && -n $said && $said != *' died: '* && -n $operations ]]; then
         verdict=yes
-        IFS=$'\t' read -r after operations check <<<"$line"
     else
-        tail -n 30 "$out/$name.log" >&2
-        trouble "$name: the simulator ended with status $status, and not with a verdict"
+        tail -n 30 "$log" >&2
+        trouble "$name: the simulator ended with status $status, and without a verdict"
     fi
 }
 
@@ -128,24 +127,22 @@ for name in "${names[@]}"; do
         trouble "$name no longer applies: make it anew"
 done
 
-format='%-38s %-6s %8s %11s  %s\n'
-# shellcheck disable=SC2059 # a format
 show() {
-    printf "$format" "$@"
+    printf '%-38s %-5s %7s %10s  %.90s\n' "$@"
     printf '%s\t%s\t%s\t%s\t%s\n' "$@" >>"$out/results.tsv"
 }
-show mutant found seconds operations 'check that saw it'
+show mutant found seconds operations 'what the simulator said'
 
 hunt control
-[[ $verdict == no ]] || trouble "the simulator finds a violation in the code as it is ($check): see ${out#"$checkout/"}/control.log"
-show '(none: the code as it is)' no "$seconds" - -
+[[ $verdict == no ]] || trouble "the simulator finds a violation in the code as it is: see ${out#"$checkout/"}/control.log"
+show '(none: the code as it is)' "$verdict" "$after" "$operations" -
 
 missed=0
 for name in "${names[@]}"; do
     copy_source "$work/control" "$work/$name"
     git -C "$work/$name" apply "$patches/$name.patch"
     hunt "$name"
-    show "$name" "$verdict" "$after" "$operations" "$check"
+    show "$name" "$verdict" "$after" "$operations" "${said:--}"
     [[ $verdict == yes ]] || missed=$((missed + 1))
     rm -rf "${work:?}/$name"
 done
