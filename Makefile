@@ -125,6 +125,10 @@ test-builds test-regress test-isolation test-pgtap test-tap test-simulator:
 simulate:
 	@$(run) $(root)/test/simulator/simulate.sh
 
+simulate-mutants:
+	@$(run) $(root)/test/simulator/mutants.sh $(if $(SEED),--seed $(SEED)) \
+	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS)) $(MUTANTS)
+
 cluster:
 	@$(run) $(support)/open_cluster.sh
 
@@ -159,9 +163,11 @@ help:
 ##
 ## make simulate           random calls, kills and crashes (test/simulator/README.md)
 ##   SEED= SECONDS=60 CLIENTS=12 EPISODE=
+## make simulate-mutants   does it find bugs that are planted?  an hour
+##   MUTANTS="..."         only these of test/simulator/mutants
 ##
 ## make bench              against PL/pgSQL and Redis, 10 minutes (bench/README.md)
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants
