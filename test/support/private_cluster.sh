@@ -116,28 +116,21 @@ build_extension() {
         unset MAKEFLAGS MFLAGS MAKELEVEL VPATH
         make -C "$build_dir/obj" -f "$checkout/Makefile" -j "$(nproc)" -s --no-print-directory \
             VPATH="$checkout" PG_CONFIG="$PG_CONFIG" WERROR=1 "${build_options[@]}" \
-            DESTDIR="$1" install
+            DESTDIR="$1" "${@:2}" install
     ) 9>"$build_dir/lock" >"$log" 2>&1; then
         cat "$log" >&2
         fail "the extension does not build"
     fi
 }
 
-private_postgres() {
-    [[ -z $run_dir ]] || return 0
-    local system_bin system_lib system_share
-    "$checkout/test/support/setup.sh"
+# Copy the PostgreSQL of PG_CONFIG to below $run_dir/postgresql, and build the
+# extension into that.  Arguments are for make.
+install_private() {
+    local private=$run_dir/postgresql system_bin system_lib system_share
     system_bin=$("$PG_CONFIG" --bindir)
     system_lib=$("$PG_CONFIG" --pkglibdir)
     system_share=$("$PG_CONFIG" --sharedir)
-
-    run_dir=$(mktemp -d "${CLUSTER_TMPDIR:-/var/tmp}/inventory.XXXXXX")
-    # Inherited by every process of this run; see remove_run.sh.
-    export INVENTORY_RUN=$run_dir
-    start_watchdog
-
-    local private=$run_dir/postgresql
-    mkdir -p "$private$system_bin" "$private$system_lib" "$private$system_share" "$run_dir/log"
+    mkdir -p "$private$system_bin" "$private$system_lib" "$private$system_share"
     # The programs must be copies: they resolve a symbolic link before they
     # look around.  The rest can be links, but the directories must be real
     # ones, lest installing there write through into the system's.
@@ -145,14 +138,42 @@ private_postgres() {
     cp -asT "$system_lib" "$private$system_lib"
     cp -asT "$system_share" "$private$system_share"
     # Nothing of a version that happens to be installed in the system.
-    (cd "$private" && find . -path '*/inventory_reservation*' -delete)
-    build_extension "$private"
+    (cd "$private" && find ".$system_lib" ".$system_share" -path '*/inventory_reservation*' -delete)
+    build_extension "$private" "$@"
+}
+
+# Where the programs of older PostgreSQL versions are that are installed beside
+# this one (version_chroot.sh sees to that), each with the extension.
+older_postgres() {
+    local config major
+    for config in /usr/lib/postgresql/*/bin/pg_config; do
+        major=${config%/bin/pg_config} major=${major##*/}
+        [[ $major -lt $PG_MAJOR && -e $("$config" --pgxs) ]] || continue
+        # The compiler is of another age: there is none for bitcode, and C23 is
+        # what its headers are not written in.
+        (PG_CONFIG=$config build_dir=$checkout/build/pg$major install_private \
+            with_llvm=no COPT=-std=gnu17) || return
+        echo "$run_dir/postgresql${config%/pg_config}"
+    done
+}
+
+private_postgres() {
+    [[ -z $run_dir ]] || return 0
+    "$checkout/test/support/setup.sh"
+
+    run_dir=$(mktemp -d "${CLUSTER_TMPDIR:-/var/tmp}/inventory.XXXXXX")
+    # Inherited by every process of this run; see remove_run.sh.
+    export INVENTORY_RUN=$run_dir
+    start_watchdog
+
+    mkdir -p "$run_dir/log"
+    install_private
 
     raise_open_files
-    private_bin=$private$system_bin
+    private_bin=$run_dir/postgresql$("$PG_CONFIG" --bindir)
     instrument_server "$private_bin"
     # shellcheck disable=SC2034 # for scripts that hand it to pg_regress
-    private_lib=$private$system_lib
+    private_lib=$run_dir/postgresql$("$PG_CONFIG" --pkglibdir)
     PATH=$private_bin:$PATH
     if [[ -n $server_user ]]; then
         chown "$server_user:" "$run_dir"

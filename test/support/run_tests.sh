@@ -204,8 +204,9 @@ suite_pgtap() {
 
 # These start servers of their own, by PostgreSQL::Test::Cluster.
 suite_tap() {
-    local status=0 dir=$run_dir/tap file
+    local status=0 dir=$run_dir/tap file older
     copy_sources
+    older=$(older_postgres | sort -V | tr '\n' ' ')
     mkdir -p "$dir/tmp_check/log" "$run_dir/t"
     own "$dir" "$run_dir/t"
     # TESTDIR is for PostgreSQL 15, the other two for later ones.  TMPDIR is
@@ -213,7 +214,7 @@ suite_tap() {
     as_server_user env -C "$run_dir/src-$suite" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGDATA \
         PG_REGRESS="$pgxs_dir/test/regress/pg_regress" \
         TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
-        TMPDIR="$run_dir/t" PGCTLTIMEOUT=600 \
+        TMPDIR="$run_dir/t" PGCTLTIMEOUT=600 OLDER_POSTGRES="$older" \
         prove --jobs "$jobs_max" --timer -I "$pgxs_dir/test/perl" -I test/t \
         "${@/#/test/t/}" 2>&1 | tee "$results/$suite/summary" || status=$?
     cp -r "$dir/tmp_check/log" "$results/$suite/"

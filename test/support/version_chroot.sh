@@ -14,8 +14,8 @@
 # are in namespaces of their own, which end when this script does, and a
 # watchdog removes its files where this script has been killed.
 #
-# A system is kept as a tar file in CHROOT_CACHE (/var/cache/inventory_reservation;
-# empty: none), where a week's runs begin with it.
+# A system is kept below CHROOT_CACHE (/var/cache/inventory_reservation; empty:
+# nothing is kept) for the runs of a week.  They lay what they write over it.
 set -euo pipefail
 
 support=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -45,7 +45,7 @@ give_up() {
 }
 
 #
-# In the namespaces: $chroot is the directory of the system
+# In the namespaces: $chroot is the root directory of the system
 #
 
 # The settings of the machine that decide whether the network is reached.
@@ -90,6 +90,8 @@ make_system() {
         tail -n 5 "$log" >&2
         give_up "debootstrap failed (build/pg$major/chroot.log)"
     }
+    # Nothing here has to survive a power failure.
+    echo force-unsafe-io >"$chroot/etc/dpkg/dpkg.cfg.d/unsafe-io"
     printf '%s\n' '#!/bin/sh' 'exit 101' >"$chroot/usr/sbin/policy-rc.d"
     chmod 755 "$chroot/usr/sbin/policy-rc.d"
     mount_all
@@ -124,30 +126,31 @@ install_older() {
     in_chroot bash -ec 'for file in /var/cache/apt/*.deb; do dpkg -x "$file" /; rm "$file"; done'
 }
 
-run_in_namespaces() {
-    local status=0
-    chroot=$1
-    shift
-    if [[ -e $kept ]]; then
-        tar -C "$chroot" -xf "$kept"
-        mount_all
-        use_network_of_machine
-    else
-        make_system
-        if [[ -n $kept ]] && mkdir -p "${kept%/*}" 2>/dev/null; then
-            # Others may do so at the same moment; the last one wins.
-            new=$kept.$RANDOM$RANDOM.new
-            tar -C "$chroot" --one-file-system -cf "$new" . 2>/dev/null &&
-                mv "$new" "$kept" || rm -f "$new"
-        fi
+# $1 is the run's directory, $2 the system's, which may be a kept one; then the
+# command.
+run_command() {
+    local dir=$1 system=$2 status=0 name
+    shift 2
+    chroot=$system
+    if [[ $system != "$dir"/* ]]; then
+        chroot=$dir/root
+        mkdir "$chroot" "$dir/written" "$dir/work"
+        mount -t overlay overlay "$chroot" \
+            -o "lowerdir=$system,upperdir=$dir/written,workdir=$dir/work" 2>/dev/null ||
+            cp -a "$system/." "$chroot"
     fi
-    # The server's user goes through it.
-    chmod 755 "$chroot"
+    # The server's user goes through these.
+    chmod 755 "$dir" "$chroot"
+    mount_all
+    # Servers are not run on an overlay.
+    mkdir -m 1777 "$dir/tmp"
+    mount --bind "$dir/tmp" "$chroot/var/tmp"
+    use_network_of_machine
     copy_checkout
     in_chroot env -C "$inside" "$@" </dev/null || status=$?
-    for dir in results log; do
-        rm -rf "${build_dir:?}/$dir"
-        cp -r "$chroot$inside/build/pg$major/$dir" "$build_dir/" 2>/dev/null || true
+    for name in results log; do
+        rm -rf "${build_dir:?}/$name"
+        cp -r "$chroot$inside/build/pg$major/$name" "$build_dir/" 2>/dev/null || true
     done
     chown -R --reference="$checkout" "$checkout/build"
     return "$status"
@@ -160,21 +163,13 @@ run_in_namespaces() {
 build_dir=$checkout/build/pg$major
 mkdir -p "$build_dir"
 
-# What the system is made by is part of the name of what is kept of it.
-kept=
-cache=${CHROOT_CACHE-/var/cache/inventory_reservation}
-if [[ -n $cache ]]; then
-    made_by=$( (cat "$support/setup.sh"; declare -f make_system install_older) | sha256sum)
-    kept=$cache/pg$major-${made_by:0:12}.tar
-fi
-
-if [[ ${1:-} == --in-namespaces ]]; then
-    shift
-    run_in_namespaces "$@"
-    exit
-fi
+case ${1:-} in
+    --make) chroot=$2; mkdir "$chroot"; make_system; exit ;;
+    --run) shift; run_command "$@"; exit ;;
+esac
 
 [[ $# -gt 0 ]] || set -- make test
+cache=${CHROOT_CACHE-/var/cache/inventory_reservation}
 if [[ $EUID -ne 0 ]]; then
     command -v sudo >/dev/null || give_up "needs root, or sudo"
     exec sudo env "${passed_on[@]}" CHROOT_CACHE="$cache" bash "${BASH_SOURCE[0]}" "$major" "$@"
@@ -182,10 +177,6 @@ fi
 "$support/setup.sh" debootstrap || give_up "debootstrap could not be installed"
 unshare=(unshare --mount --pid --ipc --fork --kill-child)
 "${unshare[@]}" true 2>/dev/null || give_up "this machine forbids namespaces of one's own"
-if [[ -n $cache && -d $cache ]]; then
-    # What an earlier setup.sh made is of no use any more, either.
-    find "$cache" -name "pg$major-*.tar" \( -mtime +7 -o ! -path "$kept" \) -delete
-fi
 
 dir=$(mktemp -d "${CLUSTER_TMPDIR:-/var/tmp}/inventory.XXXXXX")
 setsid bash "$support/remove_run.sh" "$dir" $$ </dev/null >/dev/null 2>&1 &
@@ -196,7 +187,8 @@ end_chroot() {
     local status=$?
     trap '' INT TERM HUP
     trap - EXIT
-    [[ -z $child ]] || kill "$child" 2>/dev/null
+    # It waits for what it has started, unless it has no choice.
+    [[ -z $child ]] || kill -KILL "$child" 2>/dev/null
     wait
     bash "$support/remove_run.sh" "$dir"
     kill -- "-$watchdog" 2>/dev/null
@@ -206,9 +198,39 @@ trap end_chroot EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-"${unshare[@]}" bash "${BASH_SOURCE[0]}" "$major" --in-namespaces "$dir" "$@" &
-child=$!
-status=0
-wait "$child" || status=$?
-child=
-exit "$status"
+# This script again, in namespaces.
+in_namespaces() {
+    local status=0
+    "${unshare[@]}" bash "${BASH_SOURCE[0]}" "$major" "$@" &
+    child=$!
+    wait "$child" || status=$?
+    child=
+    return "$status"
+}
+
+# What a system is made by is part of its name, so what another setup.sh has
+# made is not used, and goes after a week as well.  Who uses one has it locked.
+kept=
+if [[ -n $cache ]] && mkdir -p "$cache" 2>/dev/null; then
+    made_by=$( (cat "$support/setup.sh"; declare -f make_system install_older) | sha256sum)
+    kept=$cache/pg$major-${made_by:0:12}
+    for old in $(find "$cache" -maxdepth 1 -name "pg$major-*" -mtime +7); do
+        (flock --nonblock 8 && rm -rf --one-file-system "$old") 8<"$old" || true
+    done
+fi
+system=$kept
+if [[ -z $kept || ! -d $kept ]]; then
+    system=$dir/system
+    in_namespaces --make "$system" || exit
+    if [[ -n $kept ]]; then
+        # By a second step, for the first may be a copy.  Where somebody else has
+        # just made one, either will do.
+        mv -T "$system" "$kept.$$.new"
+        mv -T "$kept.$$.new" "$kept" 2>/dev/null || rm -rf "$kept.$$.new"
+        touch "$kept"
+        system=$kept
+    fi
+fi
+exec 8<"$system"
+flock --shared 8
+in_namespaces --run "$dir" "$system" "$@"

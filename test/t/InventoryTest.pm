@@ -35,12 +35,13 @@ our @EXPORT = qw(
 );
 
 # A server with the extension in schema inv, which is on the search_path of
-# the database postgres.  Options: conf => lines for postgresql.conf, init =>
-# arguments for PostgreSQL::Test::Cluster's init(), extension => false for none.
+# the database postgres.  Options: conf => lines for postgresql.conf, new and
+# init => arguments for those of PostgreSQL::Test::Cluster, extension => false
+# for none.
 sub inventory_node
 {
 	my ($name, %option) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, %{ $option{new} || {} });
 
 	$node->init(%{ $option{init} || {} });
 	$node->append_conf('postgresql.conf', <<"CONF" . ($option{conf} || ''));
