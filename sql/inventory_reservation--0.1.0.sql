@@ -37,7 +37,7 @@ CREATE TABLE inv_item (
 	name text,
 	unit_price numeric NOT NULL DEFAULT 0
 		CONSTRAINT inv_item_unit_price_is_money
-			CHECK (unit_price >= 0 AND unit_price < 'Infinity'),
+			CHECK (unit_price >= 0::numeric AND unit_price < 'Infinity'),
 	currency text COLLATE "C"
 		CONSTRAINT inv_item_currency_code CHECK (currency ~ '^[A-Z]{3}$'),
 	listed_until timestamptz,
@@ -1031,7 +1031,7 @@ BEGIN ATOMIC
 			   min(line.line_no) AS lowest_line,
 			   bool_and(line.closed_at >= line.expires_at)
 				   FILTER (WHERE line.status = 'expired') AS died,
-			   count(DISTINCT line.expires_at) AS expiries
+			   pg_catalog.count(DISTINCT line.expires_at) AS expiries
 		  FROM inv_reservation AS line
 		 GROUP BY line.reservation_id
 	), violations AS (
@@ -1285,8 +1285,8 @@ BEGIN
 			ON extension.oid = depend.refobjid
 		   AND extension.extname = 'inventory_reservation'
 		  JOIN pg_catalog.pg_proc AS proc ON proc.oid = depend.objid
-		 WHERE depend.classid = 'pg_catalog.pg_proc'::regclass
-		   AND depend.refclassid = 'pg_catalog.pg_extension'::regclass
+		 WHERE depend.classid = 'pg_catalog.pg_proc'::regclass::oid
+		   AND depend.refclassid = 'pg_catalog.pg_extension'::regclass::oid
 		   AND depend.deptype = 'e'
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', member.routine);
@@ -1309,8 +1309,8 @@ BEGIN
 			ON extension.oid = depend.refobjid
 		   AND extension.extname = 'inventory_reservation'
 		  JOIN pg_catalog.pg_class AS class ON class.oid = depend.objid
-		 WHERE depend.classid = 'pg_catalog.pg_class'::regclass
-		   AND depend.refclassid = 'pg_catalog.pg_extension'::regclass
+		 WHERE depend.classid = 'pg_catalog.pg_class'::regclass::oid
+		   AND depend.refclassid = 'pg_catalog.pg_extension'::regclass::oid
 		   AND depend.deptype = 'e'
 		   AND class.relkind IN ('r', 'S')
 		 ORDER BY class.oid

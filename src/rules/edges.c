@@ -85,8 +85,8 @@ typedef struct Edge
 } Edge;
 
 static SqlStatement read_progress = {
-	.text = "SELECT epoch, xid, entry_id, detail ->> 'pending',"
-	" detail ->> 'partial', detail ->> 'walk'"
+	.text = "SELECT epoch, xid, entry_id, detail ->> 'pending'::text,"
+	" detail ->> 'partial'::text, detail ->> 'walk'::text"
 	" FROM inv_progress WHERE task = '" TASK "'",
 	.expected = SPI_OK_SELECT
 };

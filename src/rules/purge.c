@@ -113,7 +113,7 @@ static SqlStatement delete_reservations = {
  */
 static SqlStatement find_folded = {
 	.text = "SELECT epoch, xid, entry_id,"
-	" (detail ->> 'since')::xid8, (detail ->> 'batches')::integer"
+	" (detail ->> 'since'::text)::xid8, (detail ->> 'batches'::text)::integer"
 	" FROM inv_progress WHERE task = 'purge'",
 	.expected = SPI_OK_SELECT
 };
