@@ -4,8 +4,9 @@
  *
  * Tables are found by OID, through the extension: pg_extension says which
  * schema it was created in, whatever that schema is called by now, and a
- * relation counts only if it belongs to the extension.  A schema that bears
- * the name of ours, or a table put beside ours, changes nothing.
+ * relation counts only if it belongs to the extension, an index only if it is
+ * one of that table.  A schema that bears the name of ours, or a table put
+ * beside ours, changes nothing.
  *
  * The OIDs are remembered for the session.  The hard part is to forget them
  * in time:
@@ -31,6 +32,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
@@ -68,18 +70,24 @@ static const KnownTable known_tables[NUM_TABLES] = {
 	[TABLE_LEDGER] = {"inv_ledger", 17, 1, 0},
 };
 
-static const char *const known_indexes[NUM_INDEXES] = {
-	[INDEX_ITEM_ID] = "inv_item_pkey",
-	[INDEX_ITEM_SKU] = "inv_item_sku_key",
-	[INDEX_LOCATION_ID] = "inv_location_pkey",
-	[INDEX_LOCATION_CODE] = "inv_location_code_key",
-	[INDEX_STOCK] = "inv_stock_pkey",
-	[INDEX_RESERVATION] = "inv_reservation_pkey",
-	[INDEX_RESERVATION_EXPIRY] = "inv_reservation_expiry",
-	[INDEX_RESERVATION_HELD] = "inv_reservation_held",
-	[INDEX_IDEMPOTENCY] = "inv_idempotency_pkey",
-	[INDEX_ORDER_ID] = "inv_order_pkey",
-	[INDEX_ORDER_RESERVATION] = "inv_order_reservation_id_key",
+typedef struct KnownIndex
+{
+	const char *name;
+	TableId		table;
+} KnownIndex;
+
+static const KnownIndex known_indexes[NUM_INDEXES] = {
+	[INDEX_ITEM_ID] = {"inv_item_pkey", TABLE_ITEM},
+	[INDEX_ITEM_SKU] = {"inv_item_sku_key", TABLE_ITEM},
+	[INDEX_LOCATION_ID] = {"inv_location_pkey", TABLE_LOCATION},
+	[INDEX_LOCATION_CODE] = {"inv_location_code_key", TABLE_LOCATION},
+	[INDEX_STOCK] = {"inv_stock_pkey", TABLE_STOCK},
+	[INDEX_RESERVATION] = {"inv_reservation_pkey", TABLE_RESERVATION},
+	[INDEX_RESERVATION_EXPIRY] = {"inv_reservation_expiry", TABLE_RESERVATION},
+	[INDEX_RESERVATION_HELD] = {"inv_reservation_held", TABLE_RESERVATION},
+	[INDEX_IDEMPOTENCY] = {"inv_idempotency_pkey", TABLE_IDEMPOTENCY},
+	[INDEX_ORDER_ID] = {"inv_order_pkey", TABLE_ORDER},
+	[INDEX_ORDER_RESERVATION] = {"inv_order_reservation_id_key", TABLE_ORDER},
 };
 
 typedef struct Places
@@ -292,10 +300,13 @@ catalog_open_index(IndexId index, int lockmode)
 	ensure_valid();
 	if (!OidIsValid(places.indexes[index]))
 	{
-		Oid			relid = get_relname_relid(known_indexes[index], places.schema);
+		const KnownIndex *known = &known_indexes[index];
+		Oid			relid = get_relname_relid(known->name, places.schema);
 
-		if (!OidIsValid(relid))
-			report_missing(known_indexes[index]);
+		/* not what somebody has put in its place */
+		if (!OidIsValid(relid) ||
+			IndexGetRelation(relid, true) != places.tables[known->table])
+			report_missing(known->name);
 		places.indexes[index] = relid;
 	}
 	return index_open(places.indexes[index], lockmode);
@@ -313,7 +324,9 @@ catalog_ledger_sequence(void)
 	{
 		Oid			relid = get_relname_relid(LEDGER_SEQUENCE, places.schema);
 
-		if (!OidIsValid(relid))
+		if (!OidIsValid(relid) ||
+			getExtensionOfObject(RelationRelationId, relid) !=
+			get_extension_oid(EXTENSION_NAME, true))
 			report_missing(LEDGER_SEQUENCE);
 		places.ledger_sequence = relid;
 	}
