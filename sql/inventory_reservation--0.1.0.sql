@@ -909,7 +909,8 @@ COMMENT ON FUNCTION inv_route_id IS 'Route bucket that a reservation or order id
  * decide anything ask the clock.
  * ------------------------------------------------------------------------ */
 
-CREATE VIEW inv_availability AS
+/* a barrier: buyers read it, and may not see items that are not in it */
+CREATE VIEW inv_availability WITH (security_barrier) AS
 SELECT item.sku,
 	   item.name,
 	   location.code AS location,
