@@ -25,6 +25,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
+#include "tcop/dest.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -211,6 +212,7 @@ grant(const char *privilege, ObjectType kind, List *objects, const char *role)
 	GrantStmt  *statement;
 	AccessPriv *access;
 	RoleSpec   *grantee;
+	PlannedStmt *command;
 
 	if (objects == NIL)
 		return;
@@ -231,7 +233,14 @@ grant(const char *privilege, ObjectType kind, List *objects, const char *role)
 	statement->privileges = list_make1(access);
 	statement->grantees = list_make1(grantee);
 	statement->behavior = DROP_RESTRICT;
-	ExecuteGrantStmt(statement);
+
+	/* a command like any other to event triggers and to who audits */
+	command = makeNode(PlannedStmt);
+	command->commandType = CMD_UTILITY;
+	command->utilityStmt = (Node *) statement;
+	command->stmt_location = -1;
+	ProcessUtility(command, "inv_grant()", false, PROCESS_UTILITY_QUERY,
+				   NULL, NULL, None_Receiver, NULL);
 }
 
 /* Has the role this privilege on the schema? */
