@@ -90,10 +90,22 @@ static const KnownIndex known_indexes[NUM_INDEXES] = {
 	[INDEX_ORDER_RESERVATION] = {"inv_order_reservation_id_key", TABLE_ORDER},
 };
 
+/* Tables that only SQL statements read and write. */
+static const char *const other_tables[] = {
+	"inv_ledger_epoch",
+	"inv_opening_balance",
+	"inv_stock_state",
+	"inv_ledger_balance",
+	"inv_progress",
+	"inv_waitlist",
+	"inv_reconciliation",
+};
+
 typedef struct Places
 {
 	Oid			schema;
 	Oid			tables[NUM_TABLES];
+	Oid			others[lengthof(other_tables)]; /* InvalidOid: not there */
 	Oid			indexes[NUM_INDEXES];	/* InvalidOid: not looked up yet */
 	Oid			ledger_sequence;	/* likewise */
 } Places;
@@ -114,6 +126,11 @@ is_remembered(Oid relid)
 	for (int i = 0; i < NUM_INDEXES; i++)
 	{
 		if (places.indexes[i] == relid)
+			return true;
+	}
+	for (int i = 0; i < lengthof(other_tables); i++)
+	{
+		if (places.others[i] == relid)
 			return true;
 	}
 	return places.ledger_sequence == relid;
@@ -173,6 +190,44 @@ report_missing(const char *relation)
 			 errhint("Somebody may be dropping the extension at this moment; if not, restore the relation from a backup, or drop and create the extension.")));
 }
 
+/* The owner of a relation; InvalidOid if it is just being dropped. */
+static Oid
+find_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * Calls write to all tables as the owner of one of them, and what triggers do
+ * is up to the owner of theirs.  He must have nothing to gain by that: be the
+ * same role, or a superuser.
+ */
+static void
+check_owner(Oid relid, Oid stock)
+{
+	Oid			owner = find_owner(relid);
+	Oid			expected = find_owner(stock);
+
+	if (owner == expected || !OidIsValid(owner) || superuser_arg(owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("tables of extension \"%s\" belong to different roles",
+					EXTENSION_NAME),
+			 errdetail("Table \"%s\" belongs to role \"%s\", table \"%s\" to role \"%s\".",
+					   get_rel_name(relid), GetUserNameFromId(owner, true),
+					   get_rel_name(stock), GetUserNameFromId(expected, true)),
+			 errhint("Make one role the owner of all of them.")));
+}
+
 /* Look the tables up. */
 static void
 find_places(Places *found)
@@ -199,6 +254,13 @@ find_places(Places *found)
 			report_missing(known_tables[i].name);
 		found->tables[i] = relid;
 	}
+	for (int i = 0; i < lengthof(other_tables); i++)
+		found->others[i] = get_relname_relid(other_tables[i], found->schema);
+
+	for (int i = 0; i < NUM_TABLES; i++)
+		check_owner(found->tables[i], found->tables[TABLE_STOCK]);
+	for (int i = 0; i < lengthof(other_tables); i++)
+		check_owner(found->others[i], found->tables[TABLE_STOCK]);
 }
 
 /* Fill the cache, again and again until nothing interferes. */
