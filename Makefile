@@ -129,6 +129,11 @@ simulate-mutants:
 	@$(run) $(root)/test/simulator/mutants.sh $(if $(SEED),--seed $(SEED)) \
 	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS)) $(MUTANTS)
 
+# The tests that throw random input, at length.
+hostile:
+	@HOSTILE_CALLS="$(or $(CALLS),200000)" HOSTILE_QUERIES="$(or $(QUERIES),100000)" HOSTILE_SEED="$(SEED)" \
+	TESTS="032_random_calls 033_sqlsmith" $(run) $(support)/run_tests.sh tap
+
 cluster:
 	@$(run) $(support)/open_cluster.sh
 
@@ -160,6 +165,7 @@ help:
 ##   TESTS="api errors"    only these tests of the suite
 ##   ACCEPT=1              make this run's output the expected one (regress, isolation)
 ##   PG_MAJOR=15           which PostgreSQL to set up and test
+## make hostile            random calls and random SQL, at length (CALLS=, QUERIES=, SEED=)
 ##
 ## make simulate           random calls, kills and crashes (test/simulator/README.md)
 ##   SEED= SECONDS=60 CLIENTS=12 EPISODE=
@@ -170,4 +176,4 @@ help:
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants hostile

@@ -19,6 +19,7 @@ packages=(
     libipc-run-perl                         # for PostgreSQL::Test
     libdbd-pg-perl                          # clients that outlive a server
     prometheus-postgres-exporter            # tests of examples/monitoring
+    sqlsmith                                # random SQL, test/t/033_sqlsmith.pl
     gcc libc6-dev make perl
     "$@"
 )
