@@ -1,5 +1,6 @@
-# On a standby every call that writes is refused at once, and every call that
-# reads works; after promotion all of them work.
+# On a standby every call that may write is refused at once, whatever it is given
+# and whether or not it would find something to write, and every call that reads
+# works; after promotion all of them work.
 use strict;
 use warnings;
 
@@ -72,18 +73,32 @@ my %replays = (
 	inv_confirm => "'$sold'",
 );
 
-my $functions = $standby->safe_psql('postgres', q{
-	SELECT string_agg(proc.proname, ' ' ORDER BY proc.proname COLLATE "C")
-	  FROM pg_extension AS extension
-	  JOIN pg_depend AS member
-		ON member.refclassid = 'pg_extension'::regclass
-	   AND member.refobjid = extension.oid AND member.deptype = 'e'
-	  JOIN pg_proc AS proc
-		ON member.classid = 'pg_proc'::regclass AND proc.oid = member.objid
-	 WHERE extension.extname = 'inventory_reservation'
-	   AND proc.provolatile = 'v'
-	   AND proc.proname <> 'inv_stat_reset'});
-is(join(' ', sort keys %writes), $functions,
+# What is asked of dead holds, which a sweep would have closed, and of the stock
+# that is under them.
+my @of_the_dead = (
+	"inv_confirm('$dead')", "inv_cancel('$dead')",
+	"inv_release('$dead', 'A', 1)", "inv_extend('$dead', '1 hour')",
+	"inv_reserve('A', 95)", "inv_try_reserve('A', 95)",
+	'inv_expire(1)');
+
+sub functions
+{
+	my ($what, $condition) = @_;
+	return split /\n/, $primary->safe_psql('postgres', qq{
+		SELECT $what
+		  FROM pg_extension AS extension
+		  JOIN pg_depend AS member
+			ON member.refclassid = 'pg_extension'::regclass
+		   AND member.refobjid = extension.oid AND member.deptype = 'e'
+		  JOIN pg_proc AS proc
+			ON member.classid = 'pg_proc'::regclass AND proc.oid = member.objid
+		 WHERE extension.extname = 'inventory_reservation'
+		   AND proc.proname <> 'inv_stat_reset' AND $condition
+		 ORDER BY proc.proname COLLATE "C"});
+}
+
+is(join(' ', sort keys %writes),
+	join(' ', functions('proc.proname', "proc.provolatile = 'v'")),
 	'every volatile function is in this test');
 
 sub call
@@ -116,6 +131,37 @@ is(sqlstate_of($standby, call($_, $replays{$_})),
 # "At once": before anything that the arguments would have to be read for.
 is(sqlstate_of($standby, "SELECT inv_reserve('no such thing', 1)"),
 	'25006', 'standby: refused before the SKU is looked up');
+is(sqlstate_of($standby, "SELECT inv_reserve('A', -1)"),
+	'22023', 'standby: an argument that is wrong everywhere is told first');
+is(sqlstate_of($standby, "SELECT $_"), '25006', "standby: $_, of the dead, is refused")
+  foreach @of_the_dead;
+foreach my $function (functions('proc.proname', "'key' = ANY (proc.proargnames)"))
+{
+	next if $not_built{$function};
+	is( sqlstate_of($standby,
+			call($function, "$writes{$function}, key => '$_'")),
+		'25006', "standby: $function with key $_ is refused")
+	  foreach 'k', 'new';
+}
+# Nothing but nulls: either they are wrong, or the function is refused.
+my %refused;
+foreach my $row (
+	functions(
+		q{proc.proname, ARRAY(SELECT 'NULL::' || format_type(type, NULL)
+								FROM unnest(proc.proargtypes) AS type)},
+		"proc.provolatile = 'v' AND proc.pronargs > 0"))
+{
+	my ($function, $nulls) = $row =~ /^(\w+)\|\{(.*)\}$/;
+	next if $not_built{$function} || $for_pg_cron{$function};
+	$nulls =~ s/"//g;
+	my $wrong = sqlstate_of($standby, call($function, $nulls));
+	is( $wrong, sqlstate_of($primary, 'SET default_transaction_read_only = on; '
+			  . call($function, $nulls)),
+		"standby: $function of nulls is told what a read-only transaction is told");
+	like($wrong, qr/^(?:25006|22023)$/, "standby: $function of nulls is refused");
+	$refused{$wrong}++;
+}
+cmp_ok($refused{$_}, '>', 2, "standby: nulls are told $_") foreach qw(25006 22023);
 
 # The same in a read-only transaction of the primary.
 foreach my $function (sort keys %writes)
@@ -156,9 +202,23 @@ sub reads
 	value_is($node, 'SELECT oldest_dead_hold_age > interval \'0\' FROM inv_stat',
 		't', "$when: inv_stat");
 	is(sqlstate_of($node, 'SELECT inv_stat_reset()'), '00000', "$when: inv_stat_reset");
+	value_is($node, q{
+		SELECT count(*) = (SELECT count(*) FROM inv_ledger),
+			   max(cursor) FILTER (WHERE ordinality = count) = inv_newest_event()
+		  FROM (SELECT *, count(*) OVER () FROM inv_events() WITH ORDINALITY) AS event},
+		't|t', "$when: inv_events and inv_newest_event");
+	is(sqlstate_of($node, 'SELECT * FROM inv_stat_counters()'),
+		'00000', "$when: inv_stat_counters");
+	is( sqlstate_of($node, "BEGIN READ ONLY; SELECT inv_available('A');"
+			  . 'SELECT count(*) FROM inv_check()'),
+		'00000', "$when: in a read-only transaction");
 	books_are_right($node, "$when: inv_check");
 	return;
 }
+is( join(' ', functions('proc.proname', "proc.provolatile <> 'v'")),
+	'inv_available inv_check inv_events inv_newest_event inv_order_status'
+	  . ' inv_reservation_status inv_route_id inv_route_sku inv_stat_counters',
+	'every function that reads is in this test');
 reads($standby, 'standby');
 
 # What the primary does meanwhile is seen there.

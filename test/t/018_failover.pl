@@ -67,7 +67,8 @@ foreach my $nr (1 .. @rounds)
 	ok($buyers->wait_for_answers($calls), "$name: the buyers are at work");
 	# Somebody else's hold, in a prepared transaction.
 	$primary->safe_psql('postgres', qq{
-		BEGIN; SELECT inv_reserve('OPEN', 1); PREPARE TRANSACTION 'open $nr'});
+		BEGIN; SELECT inv_reserve('OPEN', 1, ttl => '1 hour');
+		PREPARE TRANSACTION 'open $nr'});
 
 	my @waiting;
 	if ($round{kill} eq 'all there')
@@ -95,6 +96,7 @@ foreach my $nr (1 .. @rounds)
 	$standby->promote;
 	my ($old, $new) = ($primary, $standby);
 	ok($buyers->wait_for_answers($calls), "$name: the buyers go on");
+	$buyers->slow_down;
 	$new->safe_psql('postgres',
 		($nr % 2 ? 'COMMIT' : 'ROLLBACK') . " PREPARED 'open $nr'");
 	ok( $new->poll_query_until('postgres', q{

@@ -20,7 +20,9 @@ use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $primary = inventory_node('primary', init => { allows_streaming => 1 });
+my $primary = inventory_node('primary',
+	init => { allows_streaming => 1 },
+	conf => "inventory_reservation.default_ttl = '1 hour'\n");
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
 add_stock($primary, A => 1000, B => 1000);
@@ -31,7 +33,7 @@ await_standby($primary, 'on');
 sub hold
 {
 	return $primary->safe_psql('postgres',
-		"SELECT reservation_id FROM inv_reserve('A', 3, ttl => '1 hour')");
+		"SELECT reservation_id FROM inv_reserve('A', 3)");
 }
 
 sub order
