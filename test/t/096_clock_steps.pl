@@ -7,54 +7,26 @@
 # may live on when the clock goes back: what decides is the clock, and the test
 # says so.
 #
-# The server gets a clock of its own (test/support/stepped_clock.c), which is
-# set for all of its processes at once.
+# The server gets a clock of its own (SteppedClock.pm).
 use strict;
 use warnings;
 
-use Fcntl;
 use InventoryTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use SteppedClock;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $seconds = $ENV{INVENTORY_LOAD_SECONDS} || 10;
 my $hour = 3600;
-my $dir = PostgreSQL::Test::Utils::tempdir;
-my $clock;
-
-# Set the server's clock to the right time and so many seconds.
-sub set_clock
-{
-	my ($step) = @_;
-	sysseek($clock, 0, 0) && syswrite($clock, pack('q', $step * 1_000_000)) == 8
-	  or die "cannot set the clock: $!";
-	return;
-}
-
-sub restart_with_clock
-{
-	my ($node) = @_;
-	local $ENV{LD_PRELOAD} = "$dir/clock.so";
-	local $ENV{STEPPED_CLOCK} = "$dir/clock";
-
-	$node->restart;
-	return;
-}
-
-system_or_bail('cc', '-O2', '-fPIC', '-shared', '-o', "$dir/clock.so",
-	'test/support/stepped_clock.c');
-sysopen($clock, "$dir/clock", O_RDWR | O_CREAT) or die "$dir/clock: $!";
-set_clock(0);
-
 my $node = inventory_node('shop', conf => <<'CONF');
 shared_preload_libraries = 'inventory_reservation'
 inventory_reservation.worker_enabled = off
 inventory_reservation.naptime = 1
 inventory_reservation.reconcile_interval = 1
 CONF
-restart_with_clock($node);
+my $clock = restart_with_clock($node);
 
 sub hold
 {
@@ -304,7 +276,7 @@ my $load = IPC::Run::start(
 			sysseek $clock, 0, 0; syswrite $clock, pack "q", 3_600_000_000 * $steps[$n++ % 4];
 			select undef, undef, undef, 0.4 + rand 0.8 }
 		sysseek $clock, 0, 0; syswrite $clock, pack "q", 0; print $n',
-		$seconds, "$dir/clock" ],
+		$seconds, $clock ],
 	'>', \my $steps, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 my ($status, $stdout) = pgbench($node,
 	clients => 16,
