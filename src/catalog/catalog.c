@@ -430,9 +430,9 @@ index_has_foreign_code(Oid index_id)
 	foreign = index->rd_rel->relam != BTREE_AM_OID ||
 		RelationGetIndexExpressions(index) != NIL ||
 		calls_foreign_function((Node *) RelationGetIndexPredicate(index), NULL);
-	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	for (AttrNumber i = 1; i <= IndexRelationGetNumberOfKeyAttributes(index); i++)
 		foreign = foreign ||
-			is_foreign_function(index_getprocid(index, i + 1, BTORDER_PROC), NULL);
+			is_foreign_function(index_getprocid(index, i, BTORDER_PROC), NULL);
 	index_close(index, AccessShareLock);
 	return foreign;
 }

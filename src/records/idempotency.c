@@ -371,9 +371,9 @@ twin_lock_tag(LOCKTAG *tag, const KeyedCall *keyed)
 	uint64		hash;
 
 	hash = hash_bytes_extended((const unsigned char *) keyed->key,
-							   strlen(keyed->key),
+							   (int) strlen(keyed->key),
 							   hash_bytes((const unsigned char *) keyed->scope,
-										  strlen(keyed->scope)));
+										  (int) strlen(keyed->scope)));
 	memset(tag, 0, sizeof(LOCKTAG));
 	tag->locktag_field1 = MyDatabaseId;
 	tag->locktag_field2 = (uint32) (hash >> 32);

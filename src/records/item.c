@@ -70,7 +70,7 @@ item_find(Call *call, const char *sku, CatalogueItem *item)
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(sku));
 	return find_item(call, INDEX_ITEM_SKU, &key, ITEM_SKU,
-					 hash_bytes((const unsigned char *) sku, strlen(sku)),
+					 hash_bytes((const unsigned char *) sku, (int) strlen(sku)),
 					 item);
 }
 

@@ -34,7 +34,7 @@
 int
 route_of_sku(const char *sku)
 {
-	const char *utf8 = pg_server_to_any(sku, strlen(sku), PG_UTF8);
+	const char *utf8 = pg_server_to_any(sku, (int) strlen(sku), PG_UTF8);
 	uint64		hash = FNV_OFFSET_BASIS;
 	uint64		folded = 0;
 

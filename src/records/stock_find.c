@@ -58,7 +58,7 @@ reverse_bits(uint32 number)
 
 	for (int bit = 1; bit < RING_PLACES; bit <<= 1)
 	{
-		reversed = reversed << 1 | (number & 1);
+		reversed = reversed << 1 | (int32) (number & 1);
 		number >>= 1;
 	}
 	return reversed;

@@ -46,7 +46,7 @@ queue_tag(LOCKTAG *tag, const StockKey *key)
 	tag->locktag_field2 = (uint32) key->item_id;
 	tag->locktag_field3 = (uint32) (key->item_id >> 32) << 16 |
 		((uint32) key->location_id >> 4 & 0xffff);
-	tag->locktag_field4 = (uint16) (key->location_id << 12 |
+	tag->locktag_field4 = (uint16) ((uint32) key->location_id << 12 |
 									(key->stripe & 0xfff));
 	tag->locktag_type = LOCKTAG_USERLOCK;
 	tag->locktag_lockmethodid = USER_LOCKMETHOD;

@@ -486,7 +486,7 @@ statistics_wait_ended(int64 began)
 static void
 copy_text(char *to, const char *from, int size)
 {
-	int			length = pg_mbcliplen(from, strlen(from), size - 1);
+	int			length = pg_mbcliplen(from, (int) strlen(from), size - 1);
 
 	memcpy(to, from, length);
 	to[length] = '\0';
@@ -559,7 +559,8 @@ statistics_reset(void)
 	if (entry == NULL)
 		return;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	strcpy(upkeep.activity, entry->upkeep.activity);
+	strlcpy(upkeep.activity, entry->upkeep.activity,
+			STATISTICS_ACTIVITY_SIZE);
 	upkeep.activity_done = entry->upkeep.activity_done;
 	entry->upkeep = upkeep;
 	clear_entry(entry);
