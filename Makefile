@@ -118,6 +118,9 @@ demo:
 test:
 	@$(run) $(support)/$(if $(VERSIONS),run_versions.sh $(VERSIONS),run_tests.sh)
 
+analyze:
+	@$(run) $(support)/run_tests.sh analysis
+
 test-builds test-regress test-isolation test-pgtap test-tap test-simulator:
 	@$(run) $(support)/run_tests.sh $(@:test-%=%)
 
@@ -165,6 +168,9 @@ help:
 ##   TESTS="api errors"    only these tests of the suite
 ##   ACCEPT=1              make this run's output the expected one (regress, isolation)
 ##   PG_MAJOR=15           which PostgreSQL to set up and test
+##   SANITIZE=1            with sanitizers and assertions in our library
+##   VALGRIND=1            on servers under valgrind: 30 times slower
+## make analyze            clang-tidy, cppcheck, scan-build, shellcheck, perl -c
 ## make hostile            random calls and random SQL, at length (CALLS=, QUERIES=, SEED=)
 ##
 ## make simulate           random calls, kills and crashes (test/simulator/README.md)
@@ -176,4 +182,4 @@ help:
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants hostile
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants hostile analyze

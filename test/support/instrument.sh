@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 # Servers that are watched while they run the tests.
 #
 # For private_cluster.sh, which sources this file.  In each case the server is
@@ -77,11 +77,13 @@ instrument_server() {
     mv "$bin/postgres" "$bin/postgres-uninstrumented"
     {
         echo '#!/bin/bash'
+        # shellcheck disable=SC2016 # expanded by the script
         echo 'real=$(dirname "$0")/postgres-uninstrumented'
         # shellcheck disable=SC2016 # expanded by the script
         echo 'case ${1:-} in --boot | --check | --single | --describe-config | -[CV]* | --version) exec "$real" "$@" ;; esac'
         printf 'exec'
         printf ' %q' "${command[@]}"
+        # shellcheck disable=SC2016
         echo ' "$real" "$@"'
     } >"$bin/postgres"
     chmod 755 "$bin/postgres"

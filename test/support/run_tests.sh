@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Run the test suites on private servers; `make test`.
 #
-#   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap simulator
+#   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap simulator; not
+#                        part of `make test`: analysis sanitized (ANALYZE=1 adds both)
 #
 #   TESTS="api errors"   only these tests of the suites named
 #   ACCEPT=1             copy this run's output of regress and isolation into
 #                        their expected/ directories (read the diff first)
 #   JOBS=2               how many suites run at a time
+#   SANITIZE=1           watch the servers (instrument.sh); so does VALGRIND=1
 #
 # Prints a table and, as the last line, "N passed, N failed".  Leaves the
 # output of each suite in build/pg15/results/SUITE and the servers' logs in
@@ -16,6 +18,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/private_cluster.sh"
 
 all_suites=(builds tap simulator regress isolation pgtap)
+[[ ${ANALYZE:-} != 1 ]] || all_suites=(analysis "${all_suites[@]}" sanitized)
 suites=("$@")
 [[ $# -gt 0 ]] || suites=("${all_suites[@]}")
 read -ra only <<<"${TESTS:-}"
@@ -173,6 +176,47 @@ suite_builds() {
     count "$(($# - bad))" "$bad"
 }
 
+# Static analysis.  What must never happen: a tool that finds nothing because it
+# looks at nothing, a header or an option being amiss.  So each is first shown a
+# file with a mistake in it (planted/), and has to object to that, and then the
+# sources of the same kind, of which it must have nothing to say.
+suite_analysis() {
+    local name bad=0 example said like sources
+    cd "$checkout"
+    # With assertions: what they say of the code helps the tools.
+    C_OPTIONS="-std=gnu99 -Isrc -isystem $("$PG_CONFIG" --includedir-server)
+        $("$PG_CONFIG" --cppflags | sed 's/-D_FORTIFY_SOURCE=.//') -DUSE_ASSERT_CHECKING"
+    export C_OPTIONS PGXS=$pgxs_dir RESULTS=$results/analysis
+    for name in "$@"; do
+        example=$(echo test/analysis/planted/"$name".*)
+        case $example in
+            *.c) like=(-path 'src/*.c') ;;
+            *.sh) like=(-name '*.sh' -o -path .ci/run) ;;
+            *.pl) like=(-name '*.p[lm]') ;;
+        esac
+        mapfile -t sources < <(find src test bench examples .ci -path '*/planted' -prune -o -type f \( "${like[@]}" \) -print | sort)
+        if bash -euo pipefail "test/analysis/$name.sh" "$example" >"$RESULTS/$name.planted" 2>&1; then
+            echo "not ok - $name does not see what is wrong with $example"
+        elif ! said=$(bash -euo pipefail "test/analysis/$name.sh" "${sources[@]}" 2>&1); then
+            echo "$said"
+            echo "not ok - $name"
+        else
+            echo "ok - $name, ${#sources[@]} files"
+            continue
+        fi
+        bad=$((bad + 1))
+    done
+    count "$(($# - bad))" "$bad"
+}
+
+# Suites that are short, once more, on servers that are watched.
+suite_sanitized() {
+    SANITIZE=1 bash "$checkout/test/support/run_tests.sh" regress isolation pgtap 2>&1 |
+        tee "$results/$suite/summary" || true
+    read -r passed failed < <(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$results/$suite/summary")
+    count "$passed" "$failed"
+}
+
 suite_regress() {
     start_test_server contrib_regression
     copy_sources
@@ -255,9 +299,11 @@ suite_simulator() {
 # Running them
 #
 
-declare -A directory=([builds]=test/builds [regress]=sql [isolation]=test/isolation/specs
-    [pgtap]=test/pgtap [tap]=test/t [simulator]=test/simulator/short)
-declare -A suffix=([builds]=.sh [regress]=.sql [isolation]=.spec [pgtap]=.sql [tap]=.pl [simulator]=.options)
+declare -A directory=([builds]=test/builds [analysis]=test/analysis [sanitized]=test/pgtap
+    [regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t
+    [simulator]=test/simulator/short)
+declare -A suffix=([builds]=.sh [analysis]=.sh [sanitized]=.sql [regress]=.sql [isolation]=.spec
+    [pgtap]=.sql [tap]=.pl [simulator]=.options)
 
 # In the background, or alone; its output goes to stdout.
 run_suite() {
@@ -316,6 +362,8 @@ for name in "${only[@]}"; do
     [[ $found == *" ${name%.*} "* ]] || fail "no test called $name"
 done
 
+# What only one suite needs is installed for that one.
+[[ " ${chosen[*]} " != *" analysis "* ]] || export SETUP_ANALYSIS=1
 private_postgres
 pgxs_dir=$(dirname "$("$PG_CONFIG" --pgxs)")/..
 pgxs_dir=$(cd "$pgxs_dir" && pwd)

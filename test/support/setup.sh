@@ -23,6 +23,8 @@ packages=(
     gcc libc6-dev make perl
     "$@"
 )
+[[ ${SETUP_ANALYSIS:-} != 1 ]] || packages+=(clang clang-tidy clang-tools cppcheck shellcheck)
+[[ ${VALGRIND:-} != 1 ]] || packages+=(valgrind)
 
 if ! command -v dpkg-query >/dev/null; then
     echo "setup: not a Debian system; make sure you have the equivalent of:" >&2
