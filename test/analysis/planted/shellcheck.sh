@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # For shellcheck: a name with a blank in it becomes two.
-rm -f $1
+rm -f $@
