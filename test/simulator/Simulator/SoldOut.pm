@@ -11,8 +11,11 @@
 # - Units are *certainly* taken from the moment their buyer knew until somebody
 #   asked to give them back, or the hold's time was over.
 #
-# An answer that says how much is available must lie between what can have been
-# free and what must have been, at some moment of the call.
+# An answer that says how much is available must lie between what must have been
+# free and what can have been, at some moment of the call.  It is given without a
+# lock, and counts a hold as dead whose time is over, though somebody may be about
+# to commit that he has sold or extended it; so units are *seen* as taken only
+# outside of such times.
 #
 # A refusal is wrong if, counting all that was possibly taken at any moment of
 # the call, there was still enough.  Stock is oversold if, at some moment, more
@@ -36,6 +39,7 @@ sub new
 		possible_in => [],  # [possible from, units]
 		possible => [],     # [from, to, units] of what is possibly taken
 		certain => [],      # the same of what certainly is
+		seen => [],         # the same of what everybody must see as taken
 		refused => [],      # [from, to, units, record]
 		said => []          # [from, to, available, record, options]
 	}, $class;
@@ -63,6 +67,14 @@ sub certainly_taken
 	my ($self, $from, $to, $units) = @_;
 
 	push @{ $self->{certain} }, [ $from, $to, $units ] if $to > $from;
+	return;
+}
+
+sub seen_as_taken
+{
+	my ($self, $from, $to, $units) = @_;
+
+	push @{ $self->{seen} }, [ $from, $to, $units ] if $to > $from;
 	return;
 }
 
@@ -152,11 +164,13 @@ sub judge
 		$judged{ $right ? 'right' : 'open' }++;
 	}
 
+	my $seen_begun = running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{seen} });
+	my $seen_ended = running_sum(map { [ $_->[1], $_->[2] ] } @{ $self->{seen} });
 	foreach my $said (@{ $self->{said} })
 	{
 		my ($from, $to, $available, $record, %option) = @$said;
 		my $least = sum_at($in, $from) - (sum_at($begun, $to, 1) - sum_at($ended, $from));
-		my $held = sum_at($sure_begun, $from) - sum_at($sure_ended, $to, 1);
+		my $held = sum_at($seen_begun, $from) - sum_at($seen_ended, $to, 1);
 		my $most = sum_at($possible_in, $to, 1) - ($held > 0 ? $held : 0);
 		$judged{said}++;
 		push @wrong, [ "$available of $self->{sku} said to be available, and it was $least to $most", $record ]

@@ -409,16 +409,18 @@ sub judge_refusals
 			my $judge = $judges{$sku} or next;
 			if ($units > 0)
 			{
-				$judge->came_in($record->{asked},
-					$record->{fate} eq 'c' ? $record->{settled} : NEVER, $units)
+				$judge->came_in($record->{asked}, $record->{settled}, $units)
 				  if $record->{fate} eq 'c';
 			}
 			else
 			{
 				$judge->possibly_taken($record->{asked},
 					$record->{fate} eq 'c' ? NEVER : $record->{settled}, -$units);
-				$judge->certainly_taken($record->{settled}, NEVER, -$units)
-				  if $record->{fate} eq 'c';
+				if ($record->{fate} eq 'c')
+				{
+					$judge->certainly_taken($record->{settled}, NEVER, -$units);
+					$judge->seen_as_taken($record->{settled}, NEVER, -$units);
+				}
 			}
 		}
 		elsif ($record->{op} eq 'cancel_order' && $record->{fate} eq 'c')
@@ -555,6 +557,7 @@ sub taken
 			}
 		}
 	}
+	my @seen = seen_periods($settled, $self->{hold}{ $record->{rid} }{maker}{expires} || 0, @about);
 	my %left = %$lines;
 	foreach my $release (grep { $_->{op} eq 'release' && $_->{fate} eq 'c' && $_->{status} ne 'cancelled' } @about)
 	{
@@ -565,11 +568,15 @@ sub taken
 		$judges->{$sku}->possibly_taken($asked, $until, $units);
 		my $sure_until = $release->{asked} < $certain_end ? $release->{asked} : $certain_end;
 		$judges->{$sku}->certainly_taken($settled, $sure_until, $units);
+		$judges->{$sku}->seen_as_taken($_->[0], $_->[1] < $sure_until ? $_->[1] : $sure_until, $units)
+		  foreach @seen;
 	}
 	foreach my $sku (grep { $judges->{$_} && $left{$_} > 0 } keys %left)
 	{
 		$judges->{$sku}->possibly_taken($asked, $possible_end, $left{$sku});
 		$judges->{$sku}->certainly_taken($settled, $certain_end, $left{$sku});
+		$judges->{$sku}->seen_as_taken($_->[0], $_->[1] < $certain_end ? $_->[1] : $certain_end, $left{$sku})
+		  foreach @seen;
 		foreach my $period (@busy)
 		{
 			my $from = $period->[0] > $possible_end ? $period->[0] : $possible_end;
@@ -577,6 +584,28 @@ sub taken
 		}
 	}
 	return;
+}
+
+# When a hold must be seen as taken: from when its buyer was told until it would
+# die, and again from when it is known to be extended or sold.
+sub seen_periods
+{
+	my ($settled, $expires, @about) = @_;
+	my @periods = ([ $settled, $expires - BLUR ]);
+
+	foreach my $record (sort { $a->{settled} <=> $b->{settled} } grep { $_->{fate} eq 'c' } @about)
+	{
+		my $until = $record->{op} eq 'confirm' ? NEVER
+		  : $record->{op} eq 'extend' && $record->{expires} ne '' ? $record->{expires} - BLUR
+		  : next;
+		my $last = $periods[-1];
+		if ($record->{settled} <= $last->[1])
+		{
+			$last->[1] = $until if $until > $last->[1];
+		}
+		else { push @periods, [ $record->{settled}, $until ]; }
+	}
+	return @periods;
 }
 
 1;
