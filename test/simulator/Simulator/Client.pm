@@ -134,7 +134,11 @@ sub one_intent
 		[ map { $self->{script}->roll } 1 .. 10 ]
 	} 1 .. 4;
 
-	if ($shape eq 'alone')
+	if ($dice[0] > 0.995)
+	{
+		$self->keep_busy(@dice[ 1 .. 3 ]);
+	}
+	elsif ($shape eq 'alone')
 	{
 		my $request = $self->request($intents[0]);
 		$self->alone($request) if $request;
@@ -440,6 +444,61 @@ sub overtake
 	# refused, by what the snapshot shows: the books are of another time
 	$answer->{code} = '40001' if !$answer->{lost};
 	return $answer;
+}
+
+# A dead hold that somebody else has locked is not stock; what is dead beside it
+# is.  One of our holds is extended in a transaction that stays open until its
+# old time is over, and that of the next hold too.  Then we buy.
+sub keep_busy
+{
+	my ($self, @dice) = @_;
+	my $books = $self->{books};
+	my $sku = "$self->{name}-" . ('TWO', 'SPREAD')[ $dice[0] * 2 ];
+	my @holds;
+
+	foreach my $units (1, 1 + int($dice[1] * 3))
+	{
+		my $request = $self->reserve_request(1, 'try_reserve', { $sku => $units }, 60);
+		$self->alone($request);
+		my $rid = $request->{record}{rid} or return;
+		push @holds, $books->{hold}{$rid} || return;
+	}
+	my ($busy, $beside) = @holds;
+	my $other = $self->{other_session} ||= Simulator::Session->new(
+		database => $self->{database}, name => "sim $self->{name} second")->connect;
+	my $answer = $other->tell('BEGIN');
+	$answer = $other->ask(q{SELECT extract(epoch FROM inv_extend(?::uuid, '90 seconds'))}, $busy->{rid})
+	  if !$answer->{lost};
+	my %record = (op => 'extend', rid => $busy->{rid}, lines => "$sku:1", began => $answer->{asked},
+		asked => $answer->{asked}, told => $answer->{told}, code => $answer->{code});
+	if ($answer->{code} eq '00000')
+	{
+		my $dies = $busy->{expires};
+		$busy->{expires} = $record{expires} = $answer->{rows}[0][0];
+		my $rest = ($dies > $beside->{expires} ? $dies : $beside->{expires}) - time;
+		sleep $rest + 0.005 if $rest > -0.005;
+		my $now = time;
+		my ($free) = $books->available_to_buyer($sku, $now, $now);
+		my $units = $dice[2] < 0.7 ? $free : $free + 1;
+		if ($units > 0)
+		{
+			my $request = $self->reserve_request(1, 'try_reserve', { $sku => $units }, 200);
+			$request->{numbers_may_differ} = 1;
+			$self->alone($request);
+			$self->{judged}{busy}++;
+		}
+	}
+	my $committed = $answer->{code} eq '00000' && $dice[2] < 0.5
+	  && $other->tell('COMMIT')->{code} eq '00000';
+	$other->tell('ROLLBACK') if !$committed;
+	# the answer may have got lost, so ask for how long it lives now
+	$other->reconnect;
+	my $expires = $other->value(
+		'SELECT extract(epoch FROM max(expires_at)) FROM inv_reservation WHERE reservation_id = ?', $busy->{rid});
+	$busy->{expires} = $expires if defined $expires;
+	push @{ $self->{pending} }, \%record;
+	$self->settle(defined $expires && defined $record{expires} && abs($expires - $record{expires}) < 1e-5 ? 'c' : 'r');
+	return;
 }
 
 # Is a transaction committed?  Its backend is gone.
