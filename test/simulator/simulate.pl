@@ -98,6 +98,7 @@ sub set_up
 		'CREATE TABLE sim.mark (mark text PRIMARY KEY, isolation text,'
 		  . ' xid xid8 DEFAULT pg_current_xact_id(), snapshot pg_snapshot DEFAULT pg_current_snapshot())',
 		'CREATE TABLE sim.brought (name text PRIMARY KEY, sku text, units bigint)');
+	must($session, q{SELECT inv_add_location('annex')});
 	my @stock = @{ $profile->{shared} };
 	foreach my $client (1 .. $profile->{clients})
 	{
@@ -105,8 +106,9 @@ sub set_up
 	}
 	foreach my $stock (@stock)
 	{
+		my $location = $stock->{location} ? "'$stock->{location}'" : 'NULL';
 		must($session, "SELECT inv_add_item('$stock->{sku}', unit_price => 3)",
-			"SELECT inv_receive('$stock->{sku}', $stock->{units})");
+			"SELECT inv_receive('$stock->{sku}', $stock->{units}, $location)");
 		must($session, "SELECT inv_set_stripes('$stock->{sku}', $stock->{stripes})") if $stock->{stripes} > 1;
 		must($session, "INSERT INTO sim.brought VALUES ('first $stock->{sku}', '$stock->{sku}', $stock->{units})")
 		  if !$stock->{name};

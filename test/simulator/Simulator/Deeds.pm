@@ -132,15 +132,17 @@ sub lifetime
 	return 90_000;
 }
 
+# Carts and batches take what is at the default location.
 sub pick_sku
 {
-	my ($self, $die, $own) = @_;
+	my ($self, $die, $own, $default_location) = @_;
 	my $profile = $self->{profile};
 
 	if ($own)
 	{
 		my $private = $profile->{private};
-		return "$self->{name}-" . $private->[ $die * @$private ]{name};
+		my $count = @$private - ($default_location ? 1 : 0);
+		return "$self->{name}-" . $private->[ $die * $count ]{name};
 	}
 	my $sum = 0;
 	$sum += $_->{weight} foreach @{ $profile->{shared} };
@@ -155,6 +157,13 @@ sub pick_sku
 #
 # Reserving
 #
+
+sub location_of
+{
+	my ($sku) = @_;
+
+	return $sku =~ /-FAR$/ ? 'annex' : undef;
+}
 
 sub ask_reserve
 {
@@ -172,7 +181,7 @@ sub ask_cart
 	my ($self, $intent, $own) = @_;
 	my %lines;
 
-	$lines{ $self->pick_sku(($intent->[2] * 7919 * $_) - int($intent->[2] * 7919 * $_), $own) }
+	$lines{ $self->pick_sku(($intent->[2] * 7919 * $_) - int($intent->[2] * 7919 * $_), $own, 1) }
 	  = 1 + int(($intent->[3] * 31 * $_ - int($intent->[3] * 31 * $_)) * 4)
 	  foreach 1 .. 2 + int($intent->[7] * 2);
 	return $self->reserve_request($own,
@@ -205,12 +214,12 @@ sub reserve_request
 	}
 	else
 	{
-		$sql = "SELECT $hold_columns FROM inv_$op(?::text, ?::bigint, ?, ?, ?::interval)";
+		$sql = "SELECT $hold_columns FROM inv_$op(?::text, ?::bigint, ?, ?, ?::interval, ?)";
 		@arguments = ($skus[0], $lines->{ $skus[0] });
 	}
 	my %request = (
 		sql => $sql,
-		arguments => [ @arguments, $key, $customer, $ttl ],
+		arguments => [ @arguments, $key, $customer, $ttl, $op =~ /cart|lines/ ? () : location_of($skus[0]) ],
 		own => $own,
 		lines => $lines,
 		lifetime => $lifetime / 1000 < $self->{profile}{max_ttl} ? $lifetime / 1000
@@ -414,7 +423,7 @@ sub ask_batch
 	foreach my $n (1 .. 2 + int($intent->[7] * $intent->[7] * 20))
 	{
 		my $die = $intent->[2] * 997 * $n;
-		push @skus, $self->pick_sku($die - int $die, $own);
+		push @skus, $self->pick_sku($die - int $die, $own, 1);
 		$die = $intent->[3] * 991 * $n;
 		push @units, units($die - int $die);
 		push @keys, $self->new_name;
@@ -460,7 +469,7 @@ sub judge_batch
 		$record->{op} = 'reserve_batch';
 		# what was reserved in a batch can be repeated singly
 		next if !defined $record->{rid} || $self->{inside};
-		my $ttl = $request->{arguments}[-1];
+		my $ttl = $request->{arguments}[4];
 		push @{ $self->{keys} }, { rid => $record->{rid}, request => {
 			own => $request->{own},
 			sql => "SELECT $hold_columns FROM inv_reserve(?::text, ?::bigint, ?, ?, ?::interval)",
@@ -501,14 +510,16 @@ sub ask_repeat
 	my @arguments = @{ $again{arguments} };
 	if ($other)
 	{
-		# lines, units, key, customer, ttl; lines as JSON have the units in them
-		my $place = $intent->[3] < 0.4 ? -1 : $intent->[3] < 0.6 ? -2 : -4;
-		$place = -1 if $place == -4 && $again{record}{op} eq 'reserve_lines';
-		$arguments[$place] =
-		    $place == -1 ? '77 seconds'
-		  : $place == -2 ? 'somebody else'
-		  : ref $arguments[-4] ? [ map { $_ + 1 } @{ $arguments[-4] } ]
-		  : $arguments[-4] + 1;
+		# SKUs, units, key, customer, ttl; lines as JSON have the units in them
+		my $json = $again{record}{op} eq 'reserve_lines';
+		my ($units, $customer, $ttl) = $json ? (undef, 2, 3) : (1, 3, 4);
+		if ($intent->[3] < 0.4 || $json) { $arguments[$ttl] = '77 seconds'; }
+		elsif ($intent->[3] < 0.6) { $arguments[$customer] = 'somebody else'; }
+		elsif (ref $arguments[$units])
+		{
+			$arguments[$units] = [ map { $_ + 1 } @{ $arguments[$units] } ];
+		}
+		else { $arguments[$units]++; }
 	}
 	return {
 		%again,
@@ -1009,8 +1020,8 @@ sub ask_available
 	my $sku = $self->pick_sku($intent->[2], $own);
 
 	return {
-		sql => 'SELECT inv_available(?)',
-		arguments => [$sku],
+		sql => 'SELECT inv_available(?, ?)',
+		arguments => [ $sku, location_of($sku) ],
 		own => $own,
 		repeatable => 1,
 		record => { op => 'available', lines => "$sku:0" },
@@ -1091,8 +1102,8 @@ sub change_request
 	my ($self, $own, $sku, $op, $units, $intent) = @_;
 	my $name = $self->new_name;
 	my $key = $intent->[6] < 0.7 ? $name : undef;
-	my $call = "inv_$op(?, ?::bigint, reason => ?, key => ?)";
-	my @arguments = ($sku, $units, $name, $key);
+	my $call = "inv_$op(?, ?::bigint, ?, ?, ?)";
+	my @arguments = ($sku, $units, location_of($sku), $name, $key);
 
 	# Of what is everybody's, a note goes with it, in the same transaction, for
 	# those who look at snapshots.
@@ -1138,11 +1149,11 @@ sub ask_set_stock
 	  : $intent->[6] < 0.4 ? $stock->{version} - 1 : undef;
 	my $name = $self->new_name;
 	my ($sql, @arguments) =
-	  ('inv_set_stock(?, ?::bigint, expected_version => ?::bigint, reason => ?)', $sku, $count, $version, $name);
+	  ('inv_set_stock(?, ?::bigint, ?, ?::bigint, ?)', $sku, $count, location_of($sku), $version, $name);
 
 	if ($intent->[5] < 0.3 && !defined $version)
 	{
-		($sql, @arguments) = ('inv_load_stock(ARRAY[?], ARRAY[?::bigint], reason => ?)', $sku, $count, $name);
+		($sql, @arguments) = ('inv_load_stock(ARRAY[?], ARRAY[?::bigint], ?, ?)', $sku, $count, location_of($sku), $name);
 	}
 	my $delta = $count - $stock->{on_hand};
 	my $request = $self->stock_request(1, $sku, 'set_stock', $sql, \@arguments,
@@ -1189,8 +1200,8 @@ sub ask_set_stripes
 	# see Client::overtake
 	return if $sku =~ /-ONE$/;
 
-	return $self->plain_request('set_stripes', 'SELECT inv_set_stripes(?, ?::integer)',
-		[ $sku, $stripes ], lines => "$sku:0",
+	return $self->plain_request('set_stripes', 'SELECT inv_set_stripes(?, ?::integer, ?)',
+		[ $sku, $stripes, location_of($sku) ], lines => "$sku:0",
 		judge => sub { $self->{books}{sku}{$sku}{striped} = 1 if $own });
 }
 
@@ -1233,6 +1244,7 @@ sub ask_upkeep
 	return $self->plain_request('availability', 'SELECT available FROM inv_availability WHERE sku = ?',
 		[ $self->pick_sku($intent->[2], 0) ])
 	  if $die < 0.4;
+	return $self->plain_request('stat', 'SELECT oldest_dead_hold_age FROM inv_stat', []) if $die < 0.45;
 	return if !$profile->{sweeps};
 	return $self->plain_request('expire', 'SELECT inv_expire(?::bigint)', [ 1 + int($intent->[3] * 20) ])
 	  if $die < 0.85;
@@ -1250,7 +1262,19 @@ sub ask_catalogue
 	return $self->plain_request('load_stock', 'SELECT on_hand FROM inv_load_stock(ARRAY[?, ?], ARRAY[1, 2])',
 		[ "$sku-a", "$sku-b" ])
 	  if $intent->[5] < 0.3 && !$inside;
-	my $request = $self->plain_request('add_item', 'SELECT inv_add_item(?)', [$sku]);
+	my $request;
+	if ($intent->[5] < 0.6 && $self->{added} && !$inside)
+	{
+		# it may not be there: the one who added it was rolled back
+		$request = $self->plain_request('rename_item', 'SELECT inv_rename_item(?, ?)',
+			[ $self->{added}, $sku ], codes => ['IV004']);
+		$self->{added} = undef;
+	}
+	else
+	{
+		$request = $self->plain_request('add_item', 'SELECT inv_add_item(?)', [$sku]);
+		$self->{added} = $sku;
+	}
 	$request->{repeatable} = 0;
 	return $request;
 }

@@ -44,6 +44,8 @@ sub draw
 		{ name => 'ONE', units => 12, stripes => 1 },
 		{ name => 'TWO', units => 9, stripes => 1 },
 		{ name => 'SPREAD', units => 14, stripes => 4 },
+		# at another location, which has nothing else; not for carts
+		{ name => 'FAR', units => 8, stripes => 1, location => 'annex' }
 	];
 	return \%profile;
 }
