@@ -113,6 +113,19 @@ foreach my $name (sort keys %named)
 	ok($settings{"inventory_reservation.$name"}, "setting $name exists");
 }
 
+# The tests that docs/guarantees.md names are there.
+my $guarantees = slurp_file("$FindBin::Bin/../../docs/guarantees.md");
+my @tests = $guarantees =~ /`(\d{3}_\w+|\w+\.(?:spec|sql))`/g;
+cmp_ok(scalar(@tests), '>', 30, 'guarantees name tests');
+foreach my $test (do { my %seen; grep { !$seen{$_}++ } sort @tests })
+{
+	my $file =
+	    $test =~ /\.spec$/ ? "test/isolation/specs/$test"
+	  : $test =~ /\.sql$/ ? "sql/$test"
+	  : "test/t/$test.pl";
+	ok(-e "$FindBin::Bin/../../$file", "$file, which guarantees something, exists");
+}
+
 # Whatever looks like a name of ours is one.
 my %names = map { $_->[0] => 1 } rows(qq{
 	SELECT proname FROM pg_proc p JOIN ($members) m
