@@ -21,7 +21,8 @@ MODULE_big = inventory_reservation
 # Where this file is; the build directory may be another one (VPATH build).
 root := $(patsubst %/,%,$(if $(VPATH),$(VPATH),$(dir $(firstword $(MAKEFILE_LIST)))))
 
-# The control file is the one place that states the version.
+# The control file is the one place that states the version.  The library is
+# told by the compiler's command line (src/catalog/version.c).
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" $(root)/$(EXTENSION).control)
 
 # The script of this version, and the upgrade scripts leading to it.
@@ -32,7 +33,7 @@ sources := $(patsubst $(root)/%,%,$(sort $(wildcard $(root)/src/*.c $(root)/src/
 headers := $(sort $(wildcard $(root)/src/*.h $(root)/src/*/*.h))
 OBJS     = $(sources:.c=.o)
 
-PG_CPPFLAGS = -I$(root)/src
+PG_CPPFLAGS = -I$(root)/src -DINVENTORY_VERSION=$(EXTVERSION)
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # Warnings are errors for those who develop, not for those who package with
 # some later compiler.
@@ -87,7 +88,7 @@ obj_dirs = $(addprefix $(CURDIR)/,$(sort $(dir $(OBJS))))
 
 # Coarse on purpose: the whole library compiles in seconds, and a stale object
 # costs more than that.
-$(objects): $(headers) | $(obj_dirs)
+$(objects): $(headers) $(root)/$(EXTENSION).control | $(obj_dirs)
 
 $(obj_dirs):
 	$(MKDIR_P) $@

@@ -23,6 +23,21 @@
  *   REINDEX CONCURRENTLY from dropping it under us.
  * - That the extension is *not* there is never remembered: nothing would tell
  *   this session when it comes.
+ *
+ * The library and the tables may be of different versions.  What must never
+ * happen is that one writes what the other does not understand:
+ *
+ * - An extension newer than this library is refused altogether, whatever its
+ *   tables look like: what an earlier version does to them may not be all
+ *   that they need.  So it is after ALTER EXTENSION UPDATE in a session that
+ *   has loaded the library before, and after a downgrade of the package.
+ * - An older one is served where its tables have what this library reads, and
+ *   refused where they lack it.  That is how a server is until somebody gets
+ *   round to ALTER EXTENSION UPDATE.  Columns are known by number, so upgrades
+ *   add them at the end, in the order in which the install script has them.
+ * - When the version changes under a session, it has to notice.  pg_extension
+ *   has no invalidations of its own, so each upgrade script locks inv_stock,
+ *   with which every call begins, and changes its entry in pg_class.
  */
 #include "postgres.h"
 
@@ -42,6 +57,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -49,6 +65,7 @@
 #include "utils/syscache.h"
 
 #include "catalog/catalog.h"
+#include "catalog/version.h"
 
 #define LEDGER_SEQUENCE "inv_ledger_entry_id_seq"
 
@@ -153,17 +170,18 @@ catalog_init(void)
 }
 
 /*
- * The schema the extension was created in.  PostgreSQL exports a function for
- * this only from version 16 on.
+ * The schema the extension was created in, for which PostgreSQL exports a
+ * function only from version 16 on, and its version, for which it has none.
+ * False if the extension is not in this database.
  */
-static Oid
-find_extension_schema(Oid extension)
+static bool
+read_extension(Oid extension, Oid *schema, char **version)
 {
 	Relation	pg_extension;
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
-	Oid			schema = InvalidOid;
+	bool		found;
 
 	pg_extension = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
@@ -171,23 +189,115 @@ find_extension_schema(Oid extension)
 	scan = systable_beginscan(pg_extension, ExtensionOidIndexId, true, NULL, 1,
 							  &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(pg_extension),
+										 &isnull);
+
+		*schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		*version = isnull ? pstrdup("") : TextDatumGetCString(value);
+	}
 	systable_endscan(scan);
 	table_close(pg_extension, AccessShareLock);
 
-	return schema;
+	return found;
 }
 
-/* The error for an extension that is there only in part. */
+/*
+ * What to say of a relation that is not there, or not as this library needs it,
+ * in an extension of that version; "relation" NULL: what to say of the version
+ * alone.
+ */
+static Misfit
+describe_misfit(const char *version, const char *relation)
+{
+	Misfit		misfit;
+
+	if (version_is_newer(version, library_version()))
+	{
+		misfit.message = psprintf("extension \"%s\" is of version %s, but the library in this session of version %s",
+								  EXTENSION_NAME, version, library_version());
+		misfit.hint = psprintf("Connect again. Where the library is preloaded, restart the server, with version %s installed.",
+							   version);
+	}
+	else if (version_is_newer(library_version(), version))
+	{
+		misfit.message = psprintf("relation \"%s\" of extension \"%s\" is of version %s, which the library, of version %s, cannot use",
+								  relation, EXTENSION_NAME, version,
+								  library_version());
+		misfit.hint = psprintf("Run ALTER EXTENSION %s UPDATE.",
+							   EXTENSION_NAME);
+	}
+	else
+	{
+		misfit.message = psprintf("relation \"%s\" of extension \"%s\" is missing, or lacks columns",
+								  relation, EXTENSION_NAME);
+		misfit.hint = pstrdup("Somebody may be dropping the extension at this moment; if not, restore the relation from a backup, or drop and create the extension.");
+	}
+	return misfit;
+}
+
 static void
-report_missing(const char *relation)
+report_misfit(const Misfit *misfit)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("relation \"%s\" of extension \"%s\" is missing",
-					relation, EXTENSION_NAME),
-			 errhint("Somebody may be dropping the extension at this moment; if not, restore the relation from a backup, or drop and create the extension.")));
+			 errmsg_internal("%s", misfit->message),
+			 errhint("%s", misfit->hint)));
+}
+
+/* The error for a relation that is not there, or not as it has to be. */
+static void
+report_unusable(const char *relation)
+{
+	Oid			schema;
+	char	   *version;
+	Misfit		misfit;
+
+	if (!read_extension(get_extension_oid(EXTENSION_NAME, true), &schema,
+						&version))
+		version = pstrdup(library_version());
+	misfit = describe_misfit(version, relation);
+	report_misfit(&misfit);
+}
+
+/* Is there a table of the extension's, with the columns that we read? */
+static bool
+find_table(TableId table, Oid extension, Oid schema, Oid *relid)
+{
+	*relid = get_relname_relid(known_tables[table].name, schema);
+	return OidIsValid(*relid) &&
+		getExtensionOfObject(RelationRelationId, *relid) == extension &&
+		SearchSysCacheExists2(ATTNUM, ObjectIdGetDatum(*relid),
+							  Int16GetDatum(known_tables[table].columns));
+}
+
+/*
+ * Look the tables up in an extension of that version.  False if this library
+ * cannot work with them; with any of them, for a hold that is made and cannot
+ * be confirmed helps nobody.
+ */
+static bool
+find_tables(Oid extension, Oid schema, const char *version, Oid *tables,
+			Misfit *misfit)
+{
+	if (version_is_newer(version, library_version()))
+	{
+		*misfit = describe_misfit(version, NULL);
+		return false;
+	}
+	for (int i = 0; i < NUM_TABLES; i++)
+	{
+		if (!find_table(i, extension, schema, &tables[i]))
+		{
+			*misfit = describe_misfit(version, known_tables[i].name);
+			return false;
+		}
+	}
+	return true;
 }
 
 /* The owner of a relation; InvalidOid if it is just being dropped. */
@@ -233,27 +343,21 @@ static void
 find_places(Places *found)
 {
 	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+	char	   *version;
+	Misfit		misfit;
 
 	memset(found, 0, sizeof(Places));
-	if (OidIsValid(extension))
-		found->schema = find_extension_schema(extension);
-	if (!OidIsValid(found->schema))
+	if (!OidIsValid(extension) ||
+		!read_extension(extension, &found->schema, &version))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"%s\" is not installed in this database",
 						EXTENSION_NAME),
 				 errhint("Run CREATE EXTENSION %s.", EXTENSION_NAME)));
+	if (!find_tables(extension, found->schema, version, found->tables, &misfit))
+		report_misfit(&misfit);
+	pfree(version);
 
-	for (int i = 0; i < NUM_TABLES; i++)
-	{
-		Oid			relid = get_relname_relid(known_tables[i].name,
-											  found->schema);
-
-		if (!OidIsValid(relid) ||
-			getExtensionOfObject(RelationRelationId, relid) != extension)
-			report_missing(known_tables[i].name);
-		found->tables[i] = relid;
-	}
 	for (int i = 0; i < lengthof(other_tables); i++)
 		found->others[i] = get_relname_relid(other_tables[i], found->schema);
 
@@ -304,23 +408,54 @@ catalog_find_owner(Oid *owner, Oid *schema)
 {
 	const char *table = known_tables[TABLE_STOCK].name;
 	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+	char	   *version;
 	HeapTuple	tuple;
 
-	if (!OidIsValid(extension))
+	if (!OidIsValid(extension) || !read_extension(extension, schema, &version))
 		return false;
-	*schema = find_extension_schema(extension);
 	tuple = SearchSysCache1(RELOID,
 							ObjectIdGetDatum(get_relname_relid(table, *schema)));
 	if (!HeapTupleIsValid(tuple))
-		report_missing(table);
+		report_unusable(table);
 	*owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return true;
 }
 
 /*
+ * Can this library work with the extension as it is in this database?  If not,
+ * says why.  Locks nothing and remembers nothing; the caller has seen that the
+ * extension is there.
+ */
+bool
+catalog_fits(Misfit *misfit)
+{
+	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+	Oid			tables[NUM_TABLES];
+	Oid			schema;
+	char	   *version;
+
+	return !OidIsValid(extension) ||
+		!read_extension(extension, &schema, &version) ||
+		find_tables(extension, schema, version, tables, misfit);
+}
+
+/* Is the extension in this database of an earlier version than the library? */
+bool
+catalog_is_older(void)
+{
+	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+	Oid			schema;
+	char	   *version;
+
+	return OidIsValid(extension) &&
+		read_extension(extension, &schema, &version) &&
+		version_is_newer(library_version(), version);
+}
+
+/*
  * Open and lock one of the extension's tables.  Raises 55000 if it is not
- * there, or older than this library.
+ * there, or lacks what this library needs, or the extension is newer.
  */
 Relation
 catalog_open_table(TableId table, int lockmode)
@@ -344,11 +479,7 @@ catalog_open_table(TableId table, int lockmode)
 	relation = table_open(relid, NoLock);
 
 	if (RelationGetNumberOfAttributes(relation) < known_tables[table].columns)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is older than the library of extension \"%s\"",
-						known_tables[table].name, EXTENSION_NAME),
-				 errhint("Run ALTER EXTENSION %s UPDATE.", EXTENSION_NAME)));
+		report_unusable(known_tables[table].name);
 	return relation;
 }
 
@@ -368,7 +499,7 @@ catalog_open_index(IndexId index, int lockmode)
 		/* not what somebody has put in its place */
 		if (!OidIsValid(relid) ||
 			IndexGetRelation(relid, true) != places.tables[known->table])
-			report_missing(known->name);
+			report_unusable(known->name);
 		places.indexes[index] = relid;
 	}
 	return index_open(places.indexes[index], lockmode);
@@ -389,7 +520,7 @@ catalog_ledger_sequence(void)
 		if (!OidIsValid(relid) ||
 			getExtensionOfObject(RelationRelationId, relid) !=
 			get_extension_oid(EXTENSION_NAME, true))
-			report_missing(LEDGER_SEQUENCE);
+			report_unusable(LEDGER_SEQUENCE);
 		places.ledger_sequence = relid;
 	}
 	return places.ledger_sequence;

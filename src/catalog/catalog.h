@@ -44,9 +44,18 @@ typedef enum IndexId
 /* No table of ours has more indexes than this, unless the shop adds some. */
 #define MAX_OWN_INDEXES 8
 
+/* Why the library and the extension in a database do not go together. */
+typedef struct Misfit
+{
+	char	   *message;
+	char	   *hint;
+} Misfit;
+
 extern void catalog_init(void);
 extern Oid	catalog_schema(void);
 extern bool catalog_find_owner(Oid *owner, Oid *schema);
+extern bool catalog_fits(Misfit *misfit);
+extern bool catalog_is_older(void);
 extern Relation catalog_open_table(TableId table, int lockmode);
 extern Relation catalog_open_index(IndexId index, int lockmode);
 extern Oid	catalog_ledger_sequence(void);

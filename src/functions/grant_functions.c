@@ -84,6 +84,8 @@ static const Grantable routines[] = {
 	{"inv_order_status", READS},
 	{"inv_route_sku", READS},
 	{"inv_route_id", READS},
+	{"inv_version", READS},
+	{"inv_library_version", READS},
 	{"inv_check", OPERATOR | AUDITOR},
 	{"inv_events", OPERATOR | AUDITOR},
 	{"inv_newest_event", OPERATOR | AUDITOR},
@@ -149,20 +151,25 @@ find_profile(const char *name)
 	return 0;					/* not reached */
 }
 
-/* 55000: the library knows a function or table that the database lacks. */
+/*
+ * The library knows a function or table that the database lacks.  An earlier
+ * version is granted what it has; otherwise 55000.
+ */
 static void
 report_missing(const char *name)
 {
+	if (catalog_is_older())
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("\"%s\" of extension \"%s\" is missing", name,
 					EXTENSION_NAME),
-			 errhint("Run ALTER EXTENSION %s UPDATE.", EXTENSION_NAME)));
+			 errhint("Drop and create the extension, or make it as the install script does.")));
 }
 
 /*
  * One of the extension's functions, by name and argument types: somebody may
- * have put another function of that name beside it.
+ * have put another function of that name beside it.  NULL: none.
  */
 static ObjectWithArgs *
 find_routine(const char *name, Oid extension, Oid schema)
@@ -193,7 +200,7 @@ find_routine(const char *name, Oid extension, Oid schema)
 	return routine;
 }
 
-/* One of the extension's tables or views. */
+/* One of the extension's tables or views.  NULL: none. */
 static RangeVar *
 find_relation(const char *name, Oid extension, Oid schema)
 {
@@ -201,7 +208,10 @@ find_relation(const char *name, Oid extension, Oid schema)
 
 	if (!OidIsValid(relation) ||
 		getExtensionOfObject(RelationRelationId, relation) != extension)
+	{
 		report_missing(name);
+		return NULL;
+	}
 	return makeRangeVar(get_namespace_name(schema), pstrdup(name), -1);
 }
 
@@ -294,17 +304,21 @@ inv_grant(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < lengthof(routines); i++)
 	{
+		ObjectWithArgs *routine = NULL;
+
 		if (routines[i].profiles & profile)
-			granted_routines = lappend(granted_routines,
-									   find_routine(routines[i].name,
-													extension, schema));
+			routine = find_routine(routines[i].name, extension, schema);
+		if (routine != NULL)
+			granted_routines = lappend(granted_routines, routine);
 	}
 	for (int i = 0; i < lengthof(relations); i++)
 	{
+		RangeVar   *relation = NULL;
+
 		if (relations[i].profiles & profile)
-			granted_relations = lappend(granted_relations,
-										find_relation(relations[i].name,
-													  extension, schema));
+			relation = find_relation(relations[i].name, extension, schema);
+		if (relation != NULL)
+			granted_relations = lappend(granted_relations, relation);
 	}
 
 	/* the schema may be somebody else's, and open to everybody */

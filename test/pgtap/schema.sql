@@ -419,7 +419,7 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reserv
 -- Row types of results
 --
 SELECT types_are('inv', ARRAY['inv_hold', 'inv_cart_hold', 'inv_batch_hold', 'inv_event', 'inv_confirmation', 'inv_cancellation', 'inv_stock_level',
-    'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state', 'inv_drift']);
+    'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state', 'inv_drift', 'inv_versions']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_hold')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('status', 'text'),
@@ -519,6 +519,12 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_drift'
     ('expected', 'text'),
     ('action', 'text')$$,
     'columns of type inv_drift');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_versions')$$, $$VALUES
+    ('library', 'text'),
+    ('extension', 'text'),
+    ('files', 'text'),
+    ('to_do', 'text')$$,
+    'columns of type inv_versions');
 
 --
 -- Functions: names, arguments, defaults, results
@@ -558,6 +564,8 @@ INSERT INTO promised VALUES
      'bigint', 'v', 'u', false, 'c'),
     ('inv_leave_waitlist', 'sku text, customer text DEFAULT NULL, key text DEFAULT NULL',
      'bigint', 'v', 'u', false, 'c'),
+    ('inv_library_version', '',
+     'text', 's', 's', false, 'c'),
     ('inv_load_stock', 'skus text[], quantities bigint[], location text DEFAULT NULL, reason text DEFAULT NULL',
      'SETOF inv_loaded_stock', 'v', 'u', false, 'c'),
     ('inv_maintain', '',
@@ -611,7 +619,9 @@ INSERT INTO promised VALUES
     ('inv_try_reserve_cart', 'skus text[], quantities bigint[], key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
      'inv_cart_hold', 'v', 'u', false, 'c'),
     ('inv_unschedule', '',
-     'boolean', 'v', 'u', false, 'c');
+     'boolean', 'v', 'u', false, 'c'),
+    ('inv_version', '',
+     'inv_versions', 's', 's', false, 'sql');
 
 SELECT functions_are('inv', ARRAY(SELECT name FROM promised));
 SELECT is(regexp_replace(pg_get_function_arguments(proc.oid), '(DEFAULT [^,:]*)::[a-z ]+(\[\])?', '\1', 'g'),

@@ -1,0 +1,281 @@
+/*
+ * inventory_reservation: from 0.1.0 to 0.2.0.
+ *
+ * What every upgrade script has to see to, besides making what the install
+ * script makes (docs/versions.md):
+ *
+ * - It refuses before it changes anything, if the library in memory is older
+ *   than the objects that it makes: a preloaded library stays until the
+ *   server is restarted, and all sessions would be refused from then on.
+ * - It waits until no transaction is left that has called one of our
+ *   functions, and has later calls wait until it is over: each begins by
+ *   locking inv_stock.
+ * - It changes inv_stock's entry in pg_class, in substance or not.  That is
+ *   what has sessions look at the extension's version again.
+ */
+
+\echo Use "ALTER EXTENSION inventory_reservation UPDATE TO '0.2.0'" to load this file. \quit
+
+/* ------------------------------------------------------------------------
+ * The library first
+ * ------------------------------------------------------------------------ */
+
+DO $$
+BEGIN
+	CREATE FUNCTION inv_library_version()
+	RETURNS text
+	LANGUAGE C STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'inv_library_version';
+
+	IF pg_catalog.string_to_array(inv_library_version(), '.')::integer[]
+		OPERATOR(pg_catalog.<) '{0,2,0}' THEN
+		RAISE undefined_function;
+	END IF;
+EXCEPTION WHEN undefined_function THEN
+	RAISE EXCEPTION 'the library of extension "inventory_reservation" in this session is older than version 0.2.0'
+		USING ERRCODE = 'object_not_in_prerequisite_state',
+			  HINT = 'Connect again. Where the library is preloaded, restart the server first. Nothing has been changed.';
+END
+$$;
+COMMENT ON FUNCTION inv_library_version IS 'Version of the library that this session has loaded.';
+REVOKE ALL ON FUNCTION inv_library_version() FROM PUBLIC;
+
+LOCK TABLE inv_stock IN ACCESS EXCLUSIVE MODE;
+
+/* ------------------------------------------------------------------------
+ * What is new
+ * ------------------------------------------------------------------------ */
+
+CREATE TYPE inv_versions AS (
+	library text,
+	extension text,
+	files text,
+	to_do text
+);
+COMMENT ON TYPE inv_versions IS 'Versions: of the library that this session has loaded, of the extension in this database, and of the files that are installed on the server. to_do: what an upgrade still lacks, NULL when nothing.';
+
+CREATE FUNCTION inv_version()
+RETURNS inv_versions
+LANGUAGE SQL STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH versions AS (
+		SELECT inv_library_version() AS library,
+			   installed.extversion AS extension,
+			   available.default_version AS files
+		  FROM pg_catalog.pg_extension AS installed
+		  LEFT JOIN pg_catalog.pg_available_extensions() AS available
+			ON available.name = installed.extname
+		 WHERE installed.extname = 'inventory_reservation'
+	), ordered AS (
+		SELECT versions.*,
+			   pg_catalog.string_to_array(library, '.')::integer[] AS library_order,
+			   pg_catalog.string_to_array(extension, '.')::integer[] AS extension_order,
+			   pg_catalog.string_to_array(files::text, '.')::integer[] AS files_order
+		  FROM versions
+	)
+	SELECT library, extension, files::text,
+		   CASE
+			   WHEN files_order OPERATOR(pg_catalog.>) library_order
+			   THEN 'Connect again. Where the library is preloaded, restart the server first.'
+			   WHEN extension_order OPERATOR(pg_catalog.>) library_order
+			   THEN pg_catalog.concat('Install version ', extension, ' on this server. Where the library is preloaded, restart it.')
+			   WHEN extension_order OPERATOR(pg_catalog.<) library_order
+			   THEN 'Run ALTER EXTENSION inventory_reservation UPDATE.'
+		   END
+	  FROM ordered;
+END;
+COMMENT ON FUNCTION inv_version IS 'Which versions meet in this session and database, and what an upgrade still lacks.';
+REVOKE ALL ON FUNCTION inv_version() FROM PUBLIC;
+
+/* ------------------------------------------------------------------------
+ * A barrier: buyers read it, and may not see items that are not in it
+ * ------------------------------------------------------------------------ */
+
+ALTER VIEW inv_availability SET (security_barrier);
+
+/* ------------------------------------------------------------------------
+ * inv_check(): whether a line was dead is told by when it was closed, and not
+ * by what the clock says now
+ * ------------------------------------------------------------------------ */
+
+CREATE OR REPLACE FUNCTION inv_check()
+RETURNS TABLE (
+	violation text, sku text, location text, stripe integer,
+	reservation_id uuid, order_id uuid, found text, expected text)
+LANGUAGE SQL STABLE PARALLEL RESTRICTED SECURITY DEFINER
+BEGIN ATOMIC
+	WITH held AS (
+		SELECT line.item_id, line.location_id, line.stripe,
+			   sum(line.quantity)::bigint AS units,
+			   min(line.expires_at) FILTER (WHERE line.quantity > 0) AS expires_at
+		  FROM inv_reservation AS line
+		 WHERE line.status IN ('active', 'confirming')
+		 GROUP BY line.item_id, line.location_id, line.stripe
+	), booked AS (
+		SELECT entry.item_id, entry.location_id, entry.stripe,
+			   sum(entry.delta_on_hand)::bigint AS on_hand,
+			   sum(entry.delta_reserved)::bigint AS reserved
+		  FROM (SELECT item_id, location_id, stripe, delta_on_hand,
+					   delta_reserved
+				  FROM inv_ledger
+				UNION ALL
+				SELECT item_id, location_id, stripe, on_hand, reserved
+				  FROM inv_opening_balance) AS entry
+		 GROUP BY entry.item_id, entry.location_id, entry.stripe
+	), counters AS (
+		SELECT coalesce(stock.item_id, held.item_id, booked.item_id) AS item_id,
+			   coalesce(stock.location_id, held.location_id,
+						booked.location_id) AS location_id,
+			   coalesce(stock.stripe, held.stripe, booked.stripe) AS stripe,
+			   coalesce(stock.on_hand, 0) AS on_hand,
+			   coalesce(stock.reserved, 0) AS reserved,
+			   coalesce(stock.min_available, 0) AS min_available,
+			   coalesce(stock.backorder_unlimited, false)
+				   AS backorder_unlimited,
+			   coalesce(held.units, 0) AS held_units,
+			   coalesce(booked.on_hand, 0) AS booked_on_hand,
+			   coalesce(booked.reserved, 0) AS booked_reserved
+		  FROM inv_stock AS stock
+		  FULL JOIN held ON held.item_id = stock.item_id
+						AND held.location_id = stock.location_id
+						AND held.stripe = stock.stripe
+		  FULL JOIN booked
+			ON booked.item_id = coalesce(stock.item_id, held.item_id)
+		   AND booked.location_id = coalesce(stock.location_id,
+											 held.location_id)
+		   AND booked.stripe = coalesce(stock.stripe, held.stripe)
+	), reservations AS (
+		SELECT line.reservation_id,
+			   pg_catalog.array_agg(DISTINCT line.status ORDER BY line.status) AS statuses,
+			   min(line.line_no) AS lowest_line,
+			   bool_and(line.closed_at >= line.expires_at)
+				   FILTER (WHERE line.status = 'expired') AS died,
+			   pg_catalog.count(DISTINCT line.expires_at) AS expiries
+		  FROM inv_reservation AS line
+		 GROUP BY line.reservation_id
+	), violations AS (
+		SELECT 'oversold' AS violation,
+			   item_id, location_id, stripe,
+			   NULL::uuid AS reservation_id, NULL::uuid AS order_id,
+			   pg_catalog.format('on_hand %s, reserved %s', on_hand, reserved) AS found,
+			   pg_catalog.format('at least %s available', least(min_available, 0))
+				   AS expected
+		  FROM counters
+		 WHERE reserved < 0
+			OR (NOT backorder_unlimited
+				AND on_hand - reserved < least(min_available, 0))
+		UNION ALL
+		SELECT 'reserved differs from the active lines',
+			   item_id, location_id, stripe, NULL, NULL,
+			   reserved::text, held_units::text
+		  FROM counters WHERE reserved <> held_units
+		UNION ALL
+		SELECT 'on_hand differs from the ledger',
+			   item_id, location_id, stripe, NULL, NULL,
+			   on_hand::text, booked_on_hand::text
+		  FROM counters WHERE on_hand <> booked_on_hand
+		UNION ALL
+		SELECT 'reserved differs from the ledger',
+			   item_id, location_id, stripe, NULL, NULL,
+			   reserved::text, booked_reserved::text
+		  FROM counters WHERE reserved <> booked_reserved
+		UNION ALL
+		SELECT 'a hold dies before earliest_expiry',
+			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,
+			   held.expires_at::text, stock.earliest_expiry::text
+		  FROM inv_stock AS stock
+		  JOIN held ON held.item_id = stock.item_id
+				   AND held.location_id = stock.location_id
+				   AND held.stripe = stock.stripe
+		 WHERE held.expires_at < stock.earliest_expiry
+		UNION ALL
+		SELECT 'first stripe is missing or retired',
+			   stock.item_id, stock.location_id, 0, NULL, NULL,
+			   CASE WHEN bool_or(stock.stripe = 0) THEN 'retired' ELSE 'missing' END,
+			   'takes holds'
+		  FROM inv_stock AS stock
+		 GROUP BY stock.item_id, stock.location_id
+		HAVING NOT bool_or(stock.stripe = 0 AND NOT stock.retired)
+		UNION ALL
+		SELECT 'stock of an unknown item or location',
+			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,
+			   pg_catalog.format('item %s, location %s', stock.item_id,
+					  stock.location_id), 'both known'
+		  FROM counters AS stock
+		  LEFT JOIN inv_item AS item ON item.item_id = stock.item_id
+		  LEFT JOIN inv_location AS location
+			ON location.location_id = stock.location_id
+		 WHERE item.item_id IS NULL OR location.location_id IS NULL
+		UNION ALL
+		SELECT 'lines of one reservation differ in status',
+			   NULL, NULL, NULL, held.reservation_id, NULL,
+			   pg_catalog.array_to_string(held.statuses, ', '), 'one status'
+		  FROM reservations AS held
+		 WHERE pg_catalog.cardinality(held.statuses) > 1
+		   AND (pg_catalog.array_to_string(held.statuses, ' ') = 'active expired'
+				AND held.died) IS NOT TRUE
+		UNION ALL
+		SELECT 'lines of one reservation differ in expires_at',
+			   NULL, NULL, NULL, held.reservation_id, NULL,
+			   pg_catalog.format('%s different', held.expiries), 'one'
+		  FROM reservations AS held WHERE held.expiries > 1
+		UNION ALL
+		SELECT 'reservation without its first line',
+			   NULL, NULL, NULL, held.reservation_id, NULL,
+			   pg_catalog.format('line %s is the lowest', held.lowest_line), 'line 1'
+		  FROM reservations AS held WHERE held.lowest_line <> 1
+		UNION ALL
+		SELECT 'confirmed reservation without an order',
+			   NULL, NULL, NULL, held.reservation_id, NULL, 'none', 'one order'
+		  FROM reservations AS held
+		 WHERE 'confirmed' = ANY (held.statuses)
+		   AND NOT EXISTS (SELECT FROM inv_order AS sale
+							WHERE sale.reservation_id = held.reservation_id)
+		UNION ALL
+		SELECT 'order without a confirmed reservation',
+			   NULL, NULL, NULL, sale.reservation_id, sale.order_id,
+			   coalesce(pg_catalog.array_to_string(held.statuses, ', '), 'none'),
+			   'confirmed'
+		  FROM inv_order AS sale
+		  LEFT JOIN reservations AS held
+			ON held.reservation_id = sale.reservation_id
+		 WHERE pg_catalog.array_to_string(held.statuses, ' ') IS DISTINCT FROM 'confirmed'
+		UNION ALL
+		SELECT 'several keys made one reservation',
+			   NULL, NULL, NULL, made.reservation_id, NULL,
+			   pg_catalog.format('%s keys', count(*)), 'one key'
+		  FROM inv_idempotency AS made
+		 WHERE made.scope IN ('reserve', 'reserve_cart')
+		 GROUP BY made.reservation_id
+		HAVING count(*) > 1
+		UNION ALL
+		SELECT 'key of an order that does not exist',
+			   NULL, NULL, NULL, made.reservation_id, made.order_id,
+			   'no order', 'an order'
+		  FROM inv_idempotency AS made
+		 WHERE made.order_id IS NOT NULL
+		   AND NOT EXISTS (SELECT FROM inv_order AS sale
+							WHERE sale.order_id = made.order_id)
+		UNION ALL
+		SELECT 'key of a hold that does not exist',
+			   NULL, NULL, NULL, made.reservation_id, NULL,
+			   'no reservation', 'a reservation'
+		  FROM inv_idempotency AS made
+		 WHERE made.scope IN ('reserve', 'reserve_cart')
+		   AND NOT EXISTS (SELECT FROM inv_reservation AS line
+							WHERE line.reservation_id = made.reservation_id)
+	)
+	SELECT violations.violation, item.sku, location.code,
+		   violations.stripe, violations.reservation_id, violations.order_id,
+		   violations.found, violations.expected
+	  FROM violations
+	  LEFT JOIN inv_item AS item ON item.item_id = violations.item_id
+	  LEFT JOIN inv_location AS location
+		ON location.location_id = violations.location_id;
+END;
+
+/* ------------------------------------------------------------------------
+ * The end: sessions look at the version again
+ * ------------------------------------------------------------------------ */
+
+ALTER TABLE inv_stock SET (fillfactor = 50);
