@@ -1,6 +1,7 @@
 /*
  * announce.c
- *		How the launcher hears of a new extension or database.
+ *		How the launcher hears of a new extension or database, and of an
+ *		extension that was updated.
  *
  * An object access hook notes in the session that one is being made: at that
  * moment its row cannot be read yet, so any extension will do.  What counts is
@@ -24,21 +25,20 @@
 #include "worker/shared.h"
 
 static object_access_hook_type previous_hook = NULL;
-static bool extension_made = false; /* in this transaction */
+static bool extension_made = false; /* or altered, in this transaction */
 static bool database_made = false;
 
 static void
-note_creation(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
+note_change(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 			  void *arg)
 {
 	if (previous_hook)
 		previous_hook(access, class_id, object_id, sub_id, arg);
 
-	if (access == OAT_POST_CREATE)
-	{
+	if (access == OAT_POST_CREATE || access == OAT_POST_ALTER)
 		extension_made = extension_made || class_id == ExtensionRelationId;
+	if (access == OAT_POST_CREATE)
 		database_made = database_made || class_id == DatabaseRelationId;
-	}
 }
 
 /* What is done here after a commit must not fail. */
@@ -68,6 +68,6 @@ void
 announce_init(void)
 {
 	previous_hook = object_access_hook;
-	object_access_hook = note_creation;
+	object_access_hook = note_change;
 	RegisterXactCallback(transaction_ended, NULL);
 }

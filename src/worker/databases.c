@@ -7,13 +7,16 @@
  * that is attached to it.  One looks
  *
  * - once, when the database is first seen;
- * - when an extension has been made in it (announce.c);
+ * - when an extension has been made or updated in it (announce.c);
  * - and where CREATE EXTENSION may have gone unannounced (COMMIT PREPARED),
  *   after a longer while, but only if rows have been inserted into the
  *   database since, which CREATE EXTENSION cannot do without.  Sessions report
  *   those up to a minute late, but always after their commit.  The number is
  *   taken before the worker looks, so what it does not see changes the number
  *   later.  With track_counts off nobody counts, and a worker has to look.
+ *
+ * A database whose extension is not of a version for the library counts as one
+ * without it, until it is updated.  The first worker that finds it so says why.
  *
  * A database that has the extension, but in which nobody holds anything and
  * nobody has changed anything since a worker found nothing to do, rests likewise
@@ -454,6 +457,7 @@ void
 database_ended(Oid oid, const WorkerReport *report, int64 now)
 {
 	Database   *database = hash_search(databases, &oid, HASH_FIND, NULL);
+	bool		lacks;
 
 	Assert(database != NULL && database->running);
 	database->running = false;
@@ -468,8 +472,9 @@ database_ended(Oid oid, const WorkerReport *report, int64 now)
 	}
 
 	memset(&database->whole, 0, sizeof(Rest));
-	database->knowledge = report->outcome == WORKER_FOUND_NONE
-		? DATABASE_LACKS : DATABASE_HAS;
+	database->misfit_told = report->outcome == WORKER_FOUND_MISFIT;
+	lacks = report->outcome == WORKER_FOUND_NONE || database->misfit_told;
+	database->knowledge = lacks ? DATABASE_LACKS : DATABASE_HAS;
 	for (int i = 0; i < upkeep_step_count; i++)
 	{
 		uint32		bit = (uint32) 1 << i;
@@ -479,7 +484,7 @@ database_ended(Oid oid, const WorkerReport *report, int64 now)
 			database->steps[i].failures = 0;
 		if (report->failed & bit)
 			give_rest(&database->steps[i], now);
-		else if (report->outcome == WORKER_FOUND_NONE || report->succeeded & bit)
+		else if (lacks || report->succeeded & bit)
 			memset(&database->steps[i], 0, sizeof(Rest));
 	}
 	if (report->too_slow != 0)

@@ -16,7 +16,7 @@
 typedef enum Knowledge
 {
 	DATABASE_UNKNOWN,			/* nobody has looked */
-	DATABASE_LACKS,				/* the extension */
+	DATABASE_LACKS,				/* the extension, or one that fits */
 	DATABASE_HAS
 } Knowledge;
 
@@ -42,6 +42,7 @@ typedef struct Database
 	bool		listed;			/* and takes connections, when last read */
 	bool		running;		/* has a worker */
 	Knowledge	knowledge;
+	bool		misfit_told;	/* see WORKER_FOUND_MISFIT */
 	bool		announced;		/* an extension was made since it was due */
 	bool		has_more;		/* the worker did not get done */
 	bool		at_rest;		/* it found nothing to do, and nothing held */

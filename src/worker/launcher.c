@@ -155,6 +155,7 @@ start_worker(Database *database, int slot, int64 now)
 	order.serial = shared_open_slot(slot, database->oid);
 	order.skip = database_resting_steps(database, now);
 	order.batch = database->batch;
+	order.misfit_told = database->misfit_told;
 
 	snprintf(worker.bgw_name, BGW_MAXLEN, "%s for database %s", WORKER_TYPE,
 			 NameStr(database->name));

@@ -18,12 +18,14 @@ typedef struct WorkerOrder
 	uint32		serial;			/* and as what */
 	uint32		skip;			/* steps to leave out, a bit each */
 	int			batch;			/* rows that a batch may have */
+	bool		misfit_told;	/* the log has it already */
 } WorkerOrder;
 
 typedef enum WorkerOutcome
 {
 	WORKER_VANISHED,			/* nothing was reported */
-	WORKER_FOUND_NONE,			/* the extension is not in the database */
+	WORKER_FOUND_NONE,			/* the extension is not in the database, */
+	WORKER_FOUND_MISFIT,		/* or not of a version for this library */
 	WORKER_DONE,
 	WORKER_HAS_MORE				/* its time was over */
 } WorkerOutcome;

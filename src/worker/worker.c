@@ -24,6 +24,10 @@
  *   transaction; when it fails that is logged, the launcher gives the step a
  *   rest, and the others go on.
  *
+ * - That it does the work of one version to the tables of another.  Where they
+ *   do not fit (catalog.c) it does nothing; the launcher takes the database for
+ *   one without the extension, and has it said in the log only once.
+ *
  * An extension that is dropped while a worker is at it is no error: the worker
  * leaves.  Since the error that it runs into then can be any, it looks whether
  * the extension is still there before it says a word.
@@ -407,6 +411,27 @@ is_being_restored(void)
 	return restored;
 }
 
+/* Does this library fit the extension?  If not, say so, the first time. */
+static bool
+library_fits(Work *work)
+{
+	Misfit		misfit;
+	bool		fits;
+
+	StartTransactionCommand();
+	fits = catalog_fits(&misfit);
+	if (!fits)
+		work->error = MemoryContextStrdup(work->context, misfit.message);
+	if (!fits && !work->order.misfit_told)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s does nothing: %s", MyBgworkerEntry->bgw_name,
+						misfit.message),
+				 errhint("%s", misfit.hint)));
+	CommitTransactionCommand();
+	return fits;
+}
+
 /* In the form of a step: is anything held?  If so there is more to do, some day. */
 static bool
 look_for_holds(Call *call, int64 *rows)
@@ -514,6 +539,8 @@ inventory_worker_main(Datum main_arg)
 	/* look quietly: most databases of a server may be without the extension */
 	if (!extension_is_there())
 		work.report.outcome = WORKER_FOUND_NONE;
+	else if (!library_fits(&work))
+		work.report.outcome = WORKER_FOUND_MISFIT;
 	else if (is_being_restored())
 		work.report.outcome = WORKER_DONE;
 	else
