@@ -256,7 +256,7 @@ suite_tap() {
     # TESTDIR is for PostgreSQL 15, the other two for later ones.  TMPDIR is
     # where sockets go, so its name is short.
     as_server_user env -C "$run_dir/src-$suite" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGDATA \
-        PG_REGRESS="$pgxs_dir/test/regress/pg_regress" \
+        PG_REGRESS="$pgxs_dir/test/regress/pg_regress" PG_CONFIG="$PG_CONFIG" \
         TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
         TMPDIR="$run_dir/t" PGCTLTIMEOUT=600 OLDER_POSTGRES="$older" \
         prove --jobs "$jobs_max" --timer -I "$pgxs_dir/test/perl" -I test/t \
