@@ -37,6 +37,16 @@ log_of() {
     echo "$checkout/build/pg$1/test.log"
 }
 
+# What several of them would otherwise install at the same time.  Where it fails
+# they say so themselves.
+for major in "$@"; do
+    if [[ $major == "$native" ]]; then
+        PG_MAJOR=$major "$support/setup.sh" || true
+    else
+        "$support/setup.sh" debootstrap || true
+    fi
+done
+
 for major in "$@"; do
     log=$(log_of "$major")
     mkdir -p "${log%/*}"

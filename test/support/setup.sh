@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the Debian packages that building and testing need; `make setup`.
 #
-#   setup.sh [PACKAGE ...]      and these
+#   setup.sh [PACKAGE ...]      these instead
 #
 # Does nothing, quickly, when all of them are there.  PG_MAJOR chooses the
 # PostgreSQL major version (15).  Never creates or starts a database cluster,
@@ -21,10 +21,10 @@ packages=(
     prometheus-postgres-exporter            # tests of examples/monitoring
     sqlsmith                                # random SQL, test/t/033_sqlsmith.pl
     gcc libc6-dev make perl
-    "$@"
 )
 [[ ${SETUP_ANALYSIS:-} != 1 ]] || packages+=(clang clang-tidy clang-tools cppcheck shellcheck)
 [[ ${VALGRIND:-} != 1 ]] || packages+=(valgrind)
+[[ $# -eq 0 ]] || packages=("$@")
 
 if ! command -v dpkg-query >/dev/null; then
     echo "setup: not a Debian system; make sure you have the equivalent of:" >&2
