@@ -5,6 +5,7 @@ use warnings;
 use Getopt::Long;
 use POSIX ();
 use Simulator::Client;
+use Simulator::Latecomer;
 use Simulator::Log;
 use Simulator::Nemesis;
 use Simulator::Observer;
@@ -188,6 +189,7 @@ sub run_episode
 		$clients{$pid} = "client $number";
 	}
 	$others{ start_process($dir, 'nemesis', sub { Simulator::Nemesis->new(@common)->run }) } = 'nemesis';
+	$others{ start_process($dir, 'latecomer', sub { Simulator::Latecomer->new(@common)->run }) } = 'latecomer';
 	my $observer = start_process($dir, 'observer', sub { Simulator::Observer->new(@common)->run });
 
 	my $checkpoint = time + $length / 2;

@@ -55,6 +55,7 @@ sub count
 		$self->{sum}{checks} += $checks;
 		$self->{sum}{events} += $events;
 	}
+	$self->{judged}{late} += $_ foreach lines_of("$dir/latecomer");
 	foreach my $line (lines_of("$dir/kills"))
 	{
 		my ($kind) = split /\t/, $line;
@@ -127,6 +128,7 @@ sub table
 	  map { $sum->{$_} || 0 } qw(snapshots checks events);
 	printf "refusals of own SKUs, all judged: %d; of shared SKUs: %d right for certain, %d not to be judged\n",
 	  map { $self->{judged}{$_} || 0 } qw(own right open);
+	printf "holds extended while somebody freed dead ones: %d\n", $self->{judged}{late} || 0;
 	printf "answers about shared SKUs that said how much is available, all judged: %d\n", $self->{judged}{said} || 0;
 	printf "compared at the end: %s\n", join ', ', map { "$_ $self->{checked}{$_}" } sort keys %{ $self->{checked} };
 	return;

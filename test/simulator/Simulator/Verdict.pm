@@ -77,6 +77,7 @@ SELECT line.reservation_id, line.customer, item.sku, line.quantity, line.returne
 	   extract(epoch FROM line.expires_at), extract(epoch FROM line.created_at),
 	   extract(epoch FROM line.closed_at), line.unit_price, line.line_no
   FROM inv_reservation AS line JOIN inv_item AS item USING (item_id)
+ WHERE line.customer <> 'latecomer'
 SQL
 	{
 		my ($rid, $customer, $sku, $units, $returned, $status, $expires, $created, $closed, $price) = @$row;
