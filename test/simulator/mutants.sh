@@ -25,7 +25,6 @@
 set -euo pipefail
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-patches=$checkout/test/simulator/mutants
 out=$checkout/build/mutants
 seconds=120
 clients=12
@@ -107,11 +106,6 @@ hunt() {
     fi
 }
 
-if [[ ${#names[@]} -eq 0 ]]; then
-    for patch in "$patches"/*.patch; do
-        names+=("$(basename "$patch" .patch)")
-    done
-fi
 work=$(mktemp -d "${CLUSTER_TMPDIR:-/var/tmp}/mutants.XXXXXX")
 # git must not take the copies for part of a repository around them.
 export GIT_CEILING_DIRECTORIES=$work
@@ -119,8 +113,15 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 rm -f "$out"/*
 
-# First of all, so that nobody waits an hour for it.
+# The checkout may change in an hour: from here on, only the copy counts.
 copy_source "$checkout" "$work/control"
+patches=$work/control/test/simulator/mutants
+if [[ ${#names[@]} -eq 0 ]]; then
+    for patch in "$patches"/*.patch; do
+        names+=("$(basename "$patch" .patch)")
+    done
+fi
+# First of all, so that nobody waits an hour for it.
 for name in "${names[@]}"; do
     [[ -e $patches/$name.patch ]] || trouble "there is no mutant $name"
     git -C "$work/control" apply --check "$patches/$name.patch" ||
