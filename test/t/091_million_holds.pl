@@ -58,6 +58,7 @@ sub hold
 }
 
 my $session = $node->background_psql('postgres');
+$session->set_query_timer_restart();
 
 # Anonymous memory of the session, in kB.
 sub memory

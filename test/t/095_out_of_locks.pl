@@ -61,7 +61,9 @@ $node->safe_psql('postgres', q{
 	$$});
 
 my $hog = $node->background_psql('postgres');
+$hog->set_query_timer_restart();
 my $client = $node->background_psql('postgres', on_error_stop => 0);
+$client->set_query_timer_restart();
 
 my $carts = q{'{S1,S2,S3,S4,S5,S6,S7,S8,S9,S10,S11,S12}', '{300,5,300,5,300,5,300,5,300,5,300,5}'};
 my %call = (
