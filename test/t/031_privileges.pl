@@ -424,6 +424,84 @@ like(create_extension('forbidden'), qr/42501: no CREATE EXTENSION/, 'event trigg
 is($node->safe_psql('forbidden', "SELECT count(*) FROM pg_class WHERE relname LIKE 'inv\\_%'"), '0', 'event triggers: of which nothing stays');
 $node->safe_psql('shop', 'DROP EVENT TRIGGER watch; DROP EVENT TRIGGER forbid');
 
+# A keeper who is no superuser, and has put functions of his own wherever a
+# table has room for one: a check, a default, an index's expression and
+# predicate, a policy that binds himself, a trigger.  Whoever calls, they run as
+# the keeper, security-restricted, and no name in them means what the caller likes.
+# (Views are another matter: in PostgreSQL, functions of a view's owner run as
+# who reads it.  The README warns of that.)
+$node->safe_psql('postgres', 'CREATE ROLE keeper');
+database('kept', '');
+is(create_extension('kept'), '', 'a shop with a keeper');
+$node->safe_psql('kept', q{
+	REVOKE CREATE ON SCHEMA inv FROM mallory;
+	GRANT USAGE, CREATE ON SCHEMA inv TO keeper;
+	GRANT CREATE ON SCHEMA public TO keeper;
+	DO $$
+	DECLARE
+		member record;
+	BEGIN
+		FOR member IN
+			SELECT object.type, object.identity
+			  FROM pg_depend AS depend CROSS JOIN pg_identify_object(depend.classid, depend.objid, 0) AS object
+			 WHERE depend.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'inventory_reservation')
+			   AND depend.deptype = 'e' AND object.type IN ('table', 'view', 'function', 'procedure')
+		LOOP
+			EXECUTE format('ALTER %s %s OWNER TO keeper', member.type, member.identity);
+		END LOOP;
+	END
+	$$;
+	SET ROLE keeper;
+	CREATE FUNCTION public.ran(what text) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN
+		RAISE LOG 'ran: % as % in %', what, current_user, current_setting('search_path');
+		BEGIN
+			RESET ROLE;
+			RAISE LOG 'ran: % got out', what;
+		EXCEPTION WHEN insufficient_privilege THEN NULL;
+		END;
+		RETURN true;
+	END $$;
+	CREATE FUNCTION public.kept(what text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+	$$BEGIN PERFORM public.ran(what); RETURN what; END$$;
+	CREATE FUNCTION public.fired() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN PERFORM public.ran('trigger'); RETURN coalesce(NEW, OLD); END$$;
+	ALTER TABLE inv.inv_stock ADD CHECK (public.ran('check'));
+	ALTER TABLE inv.inv_item ADD extra boolean DEFAULT public.ran('default');
+	CREATE INDEX ON inv.inv_reservation (public.kept('expression' || status));
+	CREATE INDEX ON inv.inv_ledger (at) WHERE public.kept('predicate' || operation) <> '';
+	CREATE TRIGGER fired AFTER INSERT OR UPDATE OR DELETE ON inv.inv_order FOR EACH ROW EXECUTE FUNCTION public.fired();
+	CREATE TRIGGER fired AFTER INSERT OR UPDATE OR DELETE ON inv.inv_progress FOR EACH ROW EXECUTE FUNCTION public.fired();
+	ALTER TABLE inv.inv_reservation ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+	CREATE POLICY bound ON inv.inv_reservation USING (public.ran('policy'));
+	RESET ROLE;
+	REVOKE CREATE ON SCHEMA inv FROM keeper;
+	SELECT inv.inv_grant('buyer', 'buyer')});
+$start = -s $node->logfile;
+like(as_role($superuser, 'kept', q{
+	CREATE TEMP TABLE inv_stock (evil text);
+	SET search_path = pg_temp, public;
+	SELECT inv.inv_add_item('A', unit_price => 1), inv.inv_receive('A', 10);
+	SELECT inv.inv_reserve('A', 1, ttl => '1 millisecond'), pg_sleep(0.01);
+	SELECT inv.inv_reserve('A', 10, key => 'all');
+	SELECT inv.inv_cancel(reservation_id) FROM inv.inv_reserve('A', 10, key => 'all');
+	SELECT inv.inv_cancel_order((inv.inv_confirm((inv.inv_reserve('A', 2)).reservation_id)).order_id);
+	SELECT status FROM inv.inv_reserve('A', 1, ttl => '1 millisecond');
+	CALL inv.inv_maintain();
+	SELECT inv.inv_purge('0');
+	SELECT * FROM inv.inv_reconcile(true, true);
+	SELECT violation FROM inv.inv_check()}), qr/^active$(?!.*ERROR)/ms, 'a superuser calls');
+like(as_role('buyer', 'kept', "SELECT status FROM inv.inv_reserve('A', 2)"), qr/^active$/, 'a buyer calls');
+ok(worker_has_run('kept'), 'the worker comes by');
+{
+	my @ran = slurp_file($node->logfile, $start) =~ /LOG:  ran: (.*)$/mg;
+	my %what = map { /^(check|default|expression|predicate|policy|trigger)/ ? ($1 => 1) : () } @ran;
+
+	is(join(' ', sort keys %what), 'check default expression policy predicate trigger', 'all of his functions have run');
+	is_deeply([ grep { !/as keeper in pg_catalog, (inv, )?pg_temp$/ } @ran ], [],
+		'as the keeper, in a path that is not the caller\'s, and none got out');
+}
+
 # One of the tables is somebody else's: his triggers are not run at all.
 foreach my $table (qw(inv_ledger inv_reservation inv_progress))
 {
