@@ -146,7 +146,8 @@ stock_spare(const StockRow *rows, int count)
 
 /*
  * Change the counters of a locked row, in units, and enter it into the ledger.
- * stock_write() must follow.
+ * stock_write() must follow.  Raises 22003 where there is no room: for units
+ * that come back, or for holds of what need not be there.
  */
 void
 stock_post(Call *call, StockRow *row, int64 delta_on_hand,
@@ -154,6 +155,14 @@ stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 {
 	row->on_hand += delta_on_hand;
 	row->reserved += delta_reserved;
+	if (row->on_hand > MAX_QUANTITY || row->on_hand < -MAX_QUANTITY ||
+		row->reserved > MAX_QUANTITY)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("stock of SKU \"%s\" would be out of range",
+						item_sku(call, row->key.item_id)),
+				 errdetail("At most " INT64_FORMAT " units can be on hand, and as many held.",
+						   MAX_QUANTITY)));
 	if (row->reserved == 0)
 		row->earliest_expiry = DT_NOEND;
 	row->changed = true;

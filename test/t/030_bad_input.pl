@@ -55,6 +55,11 @@ reservation('dead', "inv_reserve('A', 1, ttl => '1 millisecond')");
 order('open');
 order('completed', 'inv_complete_order');
 order('gone', 'inv_cancel_order');
+# an order whose units have no room to come back to
+reservation('full reservation', "inv_reserve('FULL', 2)");
+$id{full} = $node->safe_psql('postgres',
+	"SELECT order_id FROM inv_confirm('$id{'full reservation'}')");
+$node->safe_psql('postgres', "SELECT inv_receive('FULL', 2)");
 $id{none} = '00000000-0000-7000-8000-000000000000';
 
 # One value that changes with any row of any table.
@@ -350,6 +355,15 @@ my @calls = (
 	[ 'IV004', "inv_return('$id{open}', 'NOSUCH', 1)" ],
 	[ 'IV011', "inv_return('$id{none}', 'A', 1)" ],
 	[ 'IV008', "inv_return('$id{gone}', 'A', 1)" ],
+	[ '22003', "inv_return('$id{full}', 'FULL', 1)" ],
+	[ '22003', "inv_cancel_order('$id{full}')" ],
+	[
+		'22003',
+		[
+			"BEGIN; UPDATE inv_stock SET backorder_unlimited = true; SELECT inv_reserve('FULL', 9007199254740992)",
+			"SELECT inv_reserve('FULL', 1)", 'ROLLBACK'
+		]
+	],
 	[ '22023', "inv_complete_order(NULL)" ],
 	[ 'IV011', "inv_complete_order('$id{none}')" ],
 	[ 'IV008', "inv_complete_order('$id{gone}')" ],

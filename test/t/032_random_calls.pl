@@ -225,7 +225,8 @@ sub script
 			# a savepoint before each, or the first error spoils the rest
 			unshift @body, '\\set ON_ERROR_ROLLBACK ' . pick('on', 'on', 'off');
 		}
-		push @body, 'SET statement_timeout = ' . pick(2, 20, 5000, 5000) . ';' if chance(0.02);
+		@body = ('SET statement_timeout = ' . pick(2, 20) . ';', @body, 'SET statement_timeout = 5000;')
+		  if chance(0.02);
 		push @lines, @body;
 	}
 	return join "\n", @lines, '';
