@@ -160,7 +160,8 @@ $mirror->safe_psql('postgres', q{
 	SELECT inv_confirm(reservation_id) FROM inv_reserve('S2', 1);
 	SELECT inv_add_item('made here'), inv_receive('made here', 1);
 	SELECT inv_add_location('made here too');
-	SELECT inv_receive('made here', 1, location => 'made here too')});
+	SELECT inv_receive('made here', 1, location => 'made here too');
+	SELECT inv_rename_item('renamed', 'S10')});
 is(work($mirror), 0, 'the mirror takes over: work is done');
 $mirror->safe_psql('postgres', 'CALL inv_maintain()');
 value_is($mirror, q{

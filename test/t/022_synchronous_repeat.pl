@@ -22,7 +22,7 @@ use Test::More;
 
 my $primary = inventory_node('primary',
 	init => { allows_streaming => 1 },
-	conf => "inventory_reservation.default_ttl = '1 hour'\n");
+	conf => "inventory_reservation.default_ttl = '1h'\n");
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
 add_stock($primary, A => 1000, B => 1000);
