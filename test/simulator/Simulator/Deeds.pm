@@ -238,24 +238,31 @@ sub reserve_request
 	return \%request;
 }
 
+# The rows of a query, however often their connection breaks.
+sub sure_rows
+{
+	my ($self, $sql, @arguments) = @_;
+
+	while (1)
+	{
+		my $answer = $self->{session}->ask($sql, @arguments);
+		return @{ $answer->{rows} } if $answer->{code} eq '00000';
+		die "$sql: $answer->{message}\n" if !$answer->{lost} && $answer->{code} ne '57014';
+		$self->{session}->reconnect if $answer->{lost};
+	}
+}
+
 # After an answer was lost: is the hold of this customer there?
 sub find_hold
 {
 	my ($self, $record) = @_;
+	my ($row) = $self->sure_rows(
+		'SELECT reservation_id, extract(epoch FROM expires_at) FROM inv_reservation'
+		  . ' WHERE customer = ? AND line_no = 1', $record->{customer});
 
-	while (1)
-	{
-		my $answer = $self->{session}->ask(
-			'SELECT reservation_id, extract(epoch FROM expires_at) FROM inv_reservation'
-			  . ' WHERE customer = ? AND line_no = 1', $record->{customer});
-		if ($answer->{code} eq '00000')
-		{
-			my $row = $answer->{rows}[0] or return 0;
-			@$record{qw(rid expires status replayed)} = (@$row, 'active', 0);
-			return 1;
-		}
-		$self->{session}->reconnect if $answer->{lost};
-	}
+	return 0 if !$row;
+	@$record{qw(rid expires status replayed)} = (@$row, 'active', 0);
+	return 1;
 }
 
 # A hold of one's own is in the books.
@@ -816,19 +823,11 @@ sub ask_extend
 		},
 		# without a key: see when it ends
 		find => sub {
-			while (1)
-			{
-				my $answer = $self->{session}->ask(
-					'SELECT extract(epoch FROM expires_at) FROM inv_reservation WHERE reservation_id = ? AND line_no = 1',
-					$hold->{rid});
-				if ($answer->{code} eq '00000')
-				{
-					my $expires = $answer->{rows}[0] && $answer->{rows}[0][0];
-					$hold->{expires} = $expires if $own && defined $expires;
-					return 0;
-				}
-				$self->{session}->reconnect if $answer->{lost};
-			}
+			my ($row) = $self->sure_rows(
+				'SELECT extract(epoch FROM expires_at) FROM inv_reservation'
+				  . ' WHERE reservation_id = ? AND line_no = 1', $hold->{rid});
+			$hold->{expires} = $row->[0] if $own && $row;
+			return 0;
 		});
 }
 
@@ -1061,11 +1060,18 @@ sub stock_request
 			return $self->expect($request, $answer, 'IV008') if $option{wrong_version};
 			my $delta = $option{delta};
 			my ($least, $most) = $books->available_to_buyer($sku, $request->{last_asked}, $request->{told});
-			$self->expect($request, $answer,
-				-$delta <= $least ? '00000' : -$delta > $most ? 'IV012' : ('00000', 'IV012'))
-			  if $delta < 0 && !$request->{repeated};
+			if ($option{force})
+			{
+				$self->expect($request, $answer, '00000', $self->cart_in_the_way($sku) ? 'IV012' : ());
+			}
+			elsif ($delta < 0 && !$request->{repeated})
+			{
+				$self->expect($request, $answer,
+					-$delta <= $least ? '00000' : -$delta > $most ? 'IV012' : ('00000', 'IV012'));
+			}
 			$self->expect($request, $answer, '00000') if $delta >= 0;
 			return if $answer->{code} ne '00000';
+			$self->judge_forced($answer, $request, $sku, -$delta, $least) if $option{force} && $delta < 0;
 			$stock->{on_hand} += $delta;
 			$stock->{version}++;
 			($least, $most) = $books->available($sku, $request->{last_asked}, $request->{told});
@@ -1148,10 +1154,11 @@ sub ask_set_stock
 	my $version = $intent->[6] < 0.3 ? $stock->{version}
 	  : $intent->[6] < 0.4 ? $stock->{version} - 1 : undef;
 	my $name = $self->new_name;
-	my ($sql, @arguments) =
-	  ('inv_set_stock(?, ?::bigint, ?, ?::bigint, ?)', $sku, $count, location_of($sku), $version, $name);
+	my $force = !$inside && $intent->[7] < 0.4;
+	my ($sql, @arguments) = ('inv_set_stock(?, ?::bigint, ?, ?::bigint, ?, force => ?)',
+		$sku, $count, location_of($sku), $version, $name, $force ? 't' : 'f');
 
-	if ($intent->[5] < 0.3 && !defined $version)
+	if ($intent->[5] < 0.3 && !defined $version && !$force)
 	{
 		($sql, @arguments) = ('inv_load_stock(ARRAY[?], ARRAY[?::bigint], ?, ?)', $sku, $count, location_of($sku), $name);
 	}
@@ -1160,18 +1167,76 @@ sub ask_set_stock
 		replayed => 'NULL',
 		delta => $delta,
 		name => $name,
+		force => $force,
 		wrong_version => defined $version && $version != $stock->{version},
 		find => sub {
 			return $self->{session}->value(
 				"SELECT count(*) FROM inv_ledger WHERE operation IN ('set_stock', 'load_stock') AND reason = ?", $name);
 		});
 	$request->{books_after} = sub {
-		my $books = $self->{books}->copy;
+		my $books = $self->{books};
 		$books->{sku}{$sku}{on_hand} += $delta;
 		$books->{sku}{$sku}{version}++;
+		$self->note_forced($request, $sku) if $force;
 		return $books;
 	};
 	return $request;
+}
+
+# A stock-take by force has cancelled holds.  Which, is in the tables; that they
+# were the newest, and no more than necessary, is for us to say.  Returns those
+# cancelled, the oldest first.
+sub note_forced
+{
+	my ($self, $request, $sku) = @_;
+	my $holds = $self->{books}{hold};
+	my @held = grep { $holds->{$_}{state} eq 'active' && $holds->{$_}{lines}{$sku} } keys %$holds;
+	my %status = map { $_->[0] => $_->[1] } $self->sure_rows(
+		'SELECT reservation_id, status FROM inv_reservation WHERE line_no = 1'
+		  . ' AND reservation_id = ANY (?::uuid[])', \@held);
+	my @cancelled = sort { $holds->{$a}{created} <=> $holds->{$b}{created} }
+	  grep { ($status{$_} || '') eq 'cancelled' } @held;
+
+	foreach my $rid (@cancelled)
+	{
+		$holds->{$rid}{state} = 'cancelled';
+		push @{ $self->{pending} }, { op => 'cancel', rid => $rid, code => '00000', status => 'cancelled',
+			replayed => 0, lines => Simulator::Log::lines_text($holds->{$rid}{lines}),
+			asked => $request->{asked}, told => $request->{told} };
+	}
+	return map { $holds->{$_} } @cancelled;
+}
+
+# "There" is what could be taken off without force, for certain.
+sub judge_forced
+{
+	my ($self, $answer, $request, $sku, $wanted, $there) = @_;
+	my @cancelled = $self->note_forced($request, $sku);
+	my ($freed, $carts) = (0, 0);
+
+	foreach my $hold (values %{ $self->{books}{hold} })
+	{
+		next if !$hold->{lines}{$sku};
+		$carts = 1 if keys %{ $hold->{lines} } > 1;
+		$self->fails($request, $answer, "by force, but $hold->{rid} is newer than a hold that was cancelled")
+		  if @cancelled && Simulator::Books::state_of($hold, @$request{qw(asked told)}) eq 'live'
+		  && $hold->{created} > $cancelled[0]{created}
+		  && !($self->{profile}{sweeps} && keys %{ $hold->{lines} } > 1);
+	}
+	return if !@cancelled;
+	$freed += $_->{lines}{$sku} foreach @cancelled;
+	$self->fails($request, $answer, "by force: more holds were cancelled than had to be")
+	  if $there + $freed - $cancelled[0]{lines}{$sku} >= $wanted && !($carts && $self->{profile}{sweeps});
+	return;
+}
+
+# May somebody have a cart locked that is in the way of a forced stock-take?
+sub cart_in_the_way
+{
+	my ($self, $sku) = @_;
+
+	return $self->{profile}{sweeps}
+	  && grep { $_->{lines}{$sku} && keys %{ $_->{lines} } > 1 } values %{ $self->{books}{hold} };
 }
 
 sub plain_request
