@@ -183,7 +183,8 @@ sub run_episode
 			my $client = Simulator::Client->new(@common, number => $number);
 			$client->run;
 			open my $file, '>', "$dir/counted.$number" or die "counted: $!\n";
-			print $file join("\t", map { $_ || 0 } @$client{qw(count resolved)}, $client->{judged}{'own refusals'}), "\n";
+			print $file join("\t", map { $_ || 0 } @$client{qw(count resolved)},
+				@{ $client->{judged} }{ 'own refusals', 'busy', 'races' }), "\n";
 			close $file;
 		});
 		$clients{$pid} = "client $number";

@@ -10,7 +10,7 @@ package Simulator::Client;
 use strict;
 use warnings;
 
-use parent 'Simulator::Deeds';
+use parent qw(Simulator::Deeds Simulator::Races);
 
 use Simulator::Books;
 use Simulator::Dice;
@@ -48,6 +48,15 @@ sub new
 	$self->{handed}->autoflush(1);
 	open $self->{handed_by_others}, '<', "$option{dir}/handed" or die "handed: $!\n";
 	return $self;
+}
+
+# Another connection of the same client.
+sub second_session
+{
+	my ($self) = @_;
+
+	return $self->{other_session} ||= Simulator::Session->new(
+		database => $self->{database}, name => "sim $self->{name} second")->connect;
 }
 
 # What there was of the client's own SKUs when the episode began.
@@ -134,10 +143,8 @@ sub one_intent
 		[ map { $self->{script}->roll } 1 .. 10 ]
 	} 1 .. 4;
 
-	if ($dice[0] > 0.995)
-	{
-		$self->keep_busy(@dice[ 1 .. 3 ]);
-	}
+	if ($dice[0] > 0.997) { $self->race(@dice[ 1 .. 3 ]); }
+	elsif ($dice[0] > 0.994) { $self->keep_busy(@dice[ 1 .. 3 ]); }
 	elsif ($shape eq 'alone')
 	{
 		my $request = $self->request($intents[0]);
@@ -184,6 +191,7 @@ sub found_or_not
 	my $record = $request->{record};
 	my $found = $request->{find} ? $request->{find}->($first) : undef;
 
+	@$request{qw(asked told)} = ($first, $answer->{told});
 	$self->{books} = $request->{books_after}->() if $found && $request->{books_after};
 	@$record{qw(asked told code)} = ($first, $answer->{told}, $found ? '00000' : 'lost');
 	push @{ $self->{pending} }, $record;
@@ -197,6 +205,8 @@ sub call
 	my ($self, $request) = @_;
 
 	$self->{count} += $request->{count} || 1;
+	return $self->{session}->ask_and_meanwhile($request->{meanwhile}, $request->{sql}, @{ $request->{arguments} })
+	  if $request->{meanwhile};
 	return $self->{session}->ask($request->{sql}, @{ $request->{arguments} });
 }
 
@@ -412,95 +422,6 @@ sub transaction
 	return;
 }
 
-# Our transaction has its snapshot; now somebody else changes a stock row.  A
-# call of ours that writes the row must raise 40001, and nothing else will do: it
-# cannot see what it would overwrite.  (The SKU is in one row.)
-sub overtake
-{
-	my ($self, $before) = @_;
-	my $sku = "$self->{name}-ONE";
-	my $name = $self->new_name;
-	my $other = $self->{other_session} ||= Simulator::Session->new(
-		database => $self->{database}, name => "sim $self->{name} second")->connect;
-	my $answer;
-
-	while (1)
-	{
-		$answer = $other->ask('SELECT version FROM inv_receive(?, 1, key => ?)', $sku, $name);
-		last if $answer->{code} eq '00000';
-		$other->reconnect if $answer->{lost};
-		$self->violation("inv_receive($sku): $answer->{code} $answer->{message}", sku => $sku)
-		  if !$answer->{lost} && !$self->is_tolerable($answer->{code});
-	}
-	foreach my $books ($before, $self->{books})
-	{
-		$books->{sku}{$sku}{on_hand}++;
-		$books->{sku}{$sku}{version}++;
-	}
-	$answer = $self->{session}->ask('SELECT reservation_id FROM inv_try_reserve(?, 1)', $sku);
-	$self->violation("$self->{isolation}: a call wrote a row of $sku that its snapshot does not see",
-		rid => $answer->{rows}[0][0], sku => $sku)
-	  if $answer->{code} eq '00000' && defined $answer->{rows}[0][0];
-	# refused, by what the snapshot shows: the books are of another time
-	$answer->{code} = '40001' if !$answer->{lost};
-	return $answer;
-}
-
-# A dead hold that somebody else has locked is not stock; what is dead beside it
-# is.  One of our holds is extended in a transaction that stays open until its
-# old time is over, and that of the next hold too.  Then we buy.
-sub keep_busy
-{
-	my ($self, @dice) = @_;
-	my $books = $self->{books};
-	my $sku = "$self->{name}-" . ('TWO', 'SPREAD')[ $dice[0] * 2 ];
-	my @holds;
-
-	foreach my $units (1, 1 + int($dice[1] * 3))
-	{
-		my $request = $self->reserve_request(1, 'try_reserve', { $sku => $units }, 60);
-		$self->alone($request);
-		my $rid = $request->{record}{rid} or return;
-		push @holds, $books->{hold}{$rid} || return;
-	}
-	my ($busy, $beside) = @holds;
-	my $other = $self->{other_session} ||= Simulator::Session->new(
-		database => $self->{database}, name => "sim $self->{name} second")->connect;
-	my $answer = $other->tell('BEGIN');
-	$answer = $other->ask(q{SELECT extract(epoch FROM inv_extend(?::uuid, '90 seconds'))}, $busy->{rid})
-	  if !$answer->{lost};
-	my %record = (op => 'extend', rid => $busy->{rid}, lines => "$sku:1", began => $answer->{asked},
-		asked => $answer->{asked}, told => $answer->{told}, code => $answer->{code});
-	if ($answer->{code} eq '00000')
-	{
-		my $dies = $busy->{expires};
-		$busy->{expires} = $record{expires} = $answer->{rows}[0][0];
-		my $rest = ($dies > $beside->{expires} ? $dies : $beside->{expires}) - time;
-		sleep $rest + 0.005 if $rest > -0.005;
-		my $now = time;
-		my ($free) = $books->available_to_buyer($sku, $now, $now);
-		my $units = $dice[2] < 0.7 ? $free : $free + 1;
-		if ($units > 0)
-		{
-			my $request = $self->reserve_request(1, 'try_reserve', { $sku => $units }, 200);
-			$request->{numbers_may_differ} = 1;
-			$self->alone($request);
-			$self->{judged}{busy}++;
-		}
-	}
-	my $committed = $answer->{code} eq '00000' && $dice[2] < 0.5
-	  && $other->tell('COMMIT')->{code} eq '00000';
-	$other->tell('ROLLBACK') if !$committed;
-	# the answer may have got lost, so ask for how long it lives now
-	$other->reconnect;
-	my $expires = $other->value(
-		'SELECT extract(epoch FROM max(expires_at)) FROM inv_reservation WHERE reservation_id = ?', $busy->{rid});
-	$busy->{expires} = $expires if defined $expires;
-	push @{ $self->{pending} }, \%record;
-	$self->settle(defined $expires && defined $record{expires} && abs($expires - $record{expires}) < 1e-5 ? 'c' : 'r');
-	return;
-}
-
 # Is a transaction committed?  Its backend is gone.
 sub is_marked
 {
@@ -534,8 +455,7 @@ sub in_two_phases
 
 	sleep $die < 0.05 ? 0.3 : $die * 0.01;
 	my $commit = $die < 0.75;
-	my $other = $self->{other_session} ||= Simulator::Session->new(
-		database => $self->{database}, name => "sim $self->{name} second")->connect;
+	my $other = $self->second_session;
 	while (1)
 	{
 		$answer = $other->tell(($commit ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$name'");

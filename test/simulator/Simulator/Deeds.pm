@@ -141,7 +141,7 @@ sub pick_sku
 	if ($own)
 	{
 		my $private = $profile->{private};
-		my $count = @$private - ($default_location ? 1 : 0);
+		my $count = @$private - ($default_location ? 2 : 1);
 		return "$self->{name}-" . $private->[ $die * $count ]{name};
 	}
 	my $sum = 0;
@@ -424,8 +424,7 @@ sub judge_own_refusal
 sub ask_batch
 {
 	my ($self, $intent, $own) = @_;
-	my (@skus, @units, @keys, @records, $n);
-	my $lifetime = $self->lifetime($intent->[4]);
+	my (@skus, @units);
 
 	foreach my $n (1 .. 2 + int($intent->[7] * $intent->[7] * 20))
 	{
@@ -433,19 +432,25 @@ sub ask_batch
 		push @skus, $self->pick_sku($die - int $die, $own, 1);
 		$die = $intent->[3] * 991 * $n;
 		push @units, units($die - int $die);
-		push @keys, $self->new_name;
 	}
-	@records = map {
-		{ op => 'reserve_batch', lines => "$skus[$_]:$units[$_]", customer => $keys[$_], key => $keys[$_] }
-	} 0 .. $#skus;
+	return $self->batch_request($own, \@skus, \@units, $self->lifetime($intent->[4]));
+}
+
+sub batch_request
+{
+	my ($self, $own, $skus, $units, $lifetime) = @_;
+	my @keys = map { $self->new_name } @$skus;
+	my @records = map {
+		{ op => 'reserve_batch', lines => "$skus->[$_]:$units->[$_]", customer => $keys[$_], key => $keys[$_] }
+	} 0 .. $#$skus;
 	return {
 		sql => "SELECT $hold_columns, error FROM inv_reserve_batch($two_arrays, ?::text[], ?::text[], ?::interval)",
-		arguments => [ \@skus, \@units, \@keys, \@keys, "$lifetime milliseconds" ],
+		arguments => [ $skus, $units, \@keys, \@keys, "$lifetime milliseconds" ],
 		lifetime => $lifetime / 1000 < $self->{profile}{max_ttl} ? $lifetime / 1000
 		  : $self->{profile}{max_ttl},
 		own => $own,
 		repeatable => 1,
-		count => scalar @skus,
+		count => scalar @$skus,
 		record => $records[0],
 		records => \@records,
 		judge => sub { $self->judge_batch(@_) }
@@ -711,13 +716,21 @@ sub ask_cancel
 {
 	my ($self, $intent, $own, $inside) = @_;
 	my $hold = $self->pick_hold($intent->[2], $own, $inside) or return;
-	my $key = $intent->[6] < 0.4 ? $self->new_name : undef;
-	my $stranger = $intent->[3] < 0.03;
+
+	return $self->cancel_request($hold, $own,
+		key => $intent->[6] < 0.4 ? $self->new_name : undef,
+		customer => $intent->[5] < 0.5 ? $hold->{customer} : undef,
+		stranger => $intent->[3] < 0.03);
+}
+
+sub cancel_request
+{
+	my ($self, $hold, $own, %option) = @_;
+	my ($key, $stranger) = @option{qw(key stranger)};
 
 	return $self->hold_request($hold, $own,
 		sql => 'SELECT reservation_id, status, replayed FROM inv_cancel(?::uuid, ?, ?)',
-		arguments => [ $hold->{rid}, $key,
-			$stranger ? 'somebody else' : $intent->[5] < 0.5 ? $hold->{customer} : undef ],
+		arguments => [ $hold->{rid}, $key, $stranger ? 'somebody else' : $option{customer} ],
 		repeatable => 1,
 		record => { op => 'cancel', key => $key },
 		judge => sub {

@@ -45,7 +45,9 @@ sub draw
 		{ name => 'TWO', units => 9, stripes => 1 },
 		{ name => 'SPREAD', units => 14, stripes => 4 },
 		# at another location, which has nothing else; not for carts
-		{ name => 'FAR', units => 8, stripes => 1, location => 'annex' }
+		{ name => 'FAR', units => 8, stripes => 1, location => 'annex' },
+		# not for everyday use, see Races
+		{ name => 'MANY', units => 80, stripes => 1 }
 	];
 	return \%profile;
 }

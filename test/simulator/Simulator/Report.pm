@@ -42,7 +42,8 @@ sub count
 	{
 		foreach my $line (lines_of($name))
 		{
-			my ($count, $resolved, $own) = split /\t/, $line;
+			my ($count, $resolved, $own, $busy, $races) = split /\t/, $line;
+			$self->{sum}{races} += $busy + $races;
 			$self->{sum}{operations} += $count;
 			$self->{sum}{resolved} += $resolved;
 			$self->{judged}{own} += $own || 0;
@@ -129,6 +130,7 @@ sub table
 	printf "refusals of own SKUs, all judged: %d; of shared SKUs: %d right for certain, %d not to be judged\n",
 	  map { $self->{judged}{$_} || 0 } qw(own right open);
 	printf "holds extended while somebody freed dead ones: %d\n", $self->{judged}{late} || 0;
+	printf "races of two connections of one client: %d\n", $sum->{races} || 0;
 	printf "answers about shared SKUs that said how much is available, all judged: %d\n", $self->{judged}{said} || 0;
 	printf "compared at the end: %s\n", join ', ', map { "$_ $self->{checked}{$_}" } sort keys %{ $self->{checked} };
 	return;

@@ -9,6 +9,7 @@ package Simulator::Session;
 use strict;
 use warnings;
 
+use DBD::Pg qw(:async);
 use DBI;
 use Time::HiRes qw(sleep time);
 
@@ -81,6 +82,30 @@ sub ask
 	if ($statement && $statement->execute(@arguments))
 	{
 		$answer{rows} = $statement->fetchall_arrayref if $statement->{NUM_OF_FIELDS};
+	}
+	else
+	{
+		$answer{code} = $dbh->state || '08000';
+		$answer{message} = $dbh->errstr;
+	}
+	$answer{told} = time;
+	return $self->note_loss(\%answer);
+}
+
+# Make a call, and while the server is at it, run some code.
+sub ask_and_meanwhile
+{
+	my ($self, $code, $sql, @arguments) = @_;
+	my %answer = (code => '00000', rows => []);
+	my $dbh = $self->{dbh};
+	my $statement = $dbh->prepare($sql, { pg_async => PG_ASYNC });
+
+	$answer{asked} = time;
+	my $sent = $statement && $statement->execute(@arguments);
+	$code->();
+	if ($sent && $dbh->pg_result)
+	{
+		$answer{rows} = $statement->fetchall_arrayref;
 	}
 	else
 	{
