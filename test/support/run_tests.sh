@@ -185,7 +185,8 @@ suite_analysis() {
     cd "$checkout"
     # With assertions: what they say of the code helps the tools.
     C_OPTIONS="-std=gnu99 -Isrc -isystem $("$PG_CONFIG" --includedir-server)
-        $("$PG_CONFIG" --cppflags | sed 's/-D_FORTIFY_SOURCE=.//') -DUSE_ASSERT_CHECKING"
+        $("$PG_CONFIG" --cppflags | sed 's/-D_FORTIFY_SOURCE=.//') -DUSE_ASSERT_CHECKING
+        -DINVENTORY_VERSION=$(sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" inventory_reservation.control)"
     export C_OPTIONS PGXS=$pgxs_dir RESULTS=$results/analysis
     for name in "$@"; do
         example=$(echo test/analysis/planted/"$name".*)

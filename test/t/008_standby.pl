@@ -207,6 +207,8 @@ sub reads
 			   max(cursor) FILTER (WHERE ordinality = count) = inv_newest_event()
 		  FROM (SELECT *, count(*) OVER () FROM inv_events() WITH ORDINALITY) AS event},
 		't|t', "$when: inv_events and inv_newest_event");
+	value_is($node, 'SELECT library = extension AND library = inv_library_version(), to_do FROM inv_version()',
+		't|', "$when: inv_version and inv_library_version");
 	is(sqlstate_of($node, 'SELECT * FROM inv_stat_counters()'),
 		'00000', "$when: inv_stat_counters");
 	is( sqlstate_of($node, "BEGIN READ ONLY; SELECT inv_available('A');"
@@ -216,8 +218,9 @@ sub reads
 	return;
 }
 is( join(' ', functions('proc.proname', "proc.provolatile <> 'v'")),
-	'inv_available inv_check inv_events inv_newest_event inv_order_status'
-	  . ' inv_reservation_status inv_route_id inv_route_sku inv_stat_counters',
+	'inv_available inv_check inv_events inv_library_version inv_newest_event'
+	  . ' inv_order_status inv_reservation_status inv_route_id inv_route_sku'
+	  . ' inv_stat_counters inv_version',
 	'every function that reads is in this test');
 reads($standby, 'standby');
 
