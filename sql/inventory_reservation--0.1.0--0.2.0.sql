@@ -95,7 +95,7 @@ ALTER VIEW inv_availability SET (security_barrier);
 
 /* ------------------------------------------------------------------------
  * inv_check(): whether a line was dead is told by when it was closed, and not
- * by what the clock says now
+ * by what the clock says now; search_path is pinned
  * ------------------------------------------------------------------------ */
 
 CREATE OR REPLACE FUNCTION inv_check()
@@ -103,6 +103,7 @@ RETURNS TABLE (
 	violation text, sku text, location text, stripe integer,
 	reservation_id uuid, order_id uuid, found text, expected text)
 LANGUAGE SQL STABLE PARALLEL RESTRICTED SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH held AS (
 		SELECT line.item_id, line.location_id, line.stripe,

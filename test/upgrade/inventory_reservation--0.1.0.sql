@@ -984,7 +984,6 @@ RETURNS TABLE (
 	violation text, sku text, location text, stripe integer,
 	reservation_id uuid, order_id uuid, found text, expected text)
 LANGUAGE SQL STABLE PARALLEL RESTRICTED SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH held AS (
 		SELECT line.item_id, line.location_id, line.stripe,
