@@ -241,6 +241,7 @@ reservation_report_unknown(const pg_uuid_t *id)
 ReservationStatus
 reservation_status(const Reservation *reservation, TimestampTz now)
 {
+	Assert(reservation->count > 0);
 	for (int i = 0; i < reservation->count; i++)
 	{
 		if (reservation->lines[i].status == RESERVATION_EXPIRED)
@@ -323,8 +324,10 @@ void
 line_close(Call *call, ReservationLine *line, ReservationStatus status,
 		   TimestampTz now)
 {
-	OpenTable  *table = begin_change(call, line);
+	OpenTable  *table;
 
+	Assert(line->status == RESERVATION_ACTIVE);
+	table = begin_change(call, line);
 	row_set_text(table, RESERVATION_STATUS, reservation_status_name(status));
 	row_set(table, RESERVATION_CLOSED_AT,
 			TimestampTzGetDatum(Max(now, line->created_at)));
@@ -336,8 +339,10 @@ line_close(Call *call, ReservationLine *line, ReservationStatus status,
 void
 line_set_quantity(Call *call, ReservationLine *line, int64 quantity)
 {
-	OpenTable  *table = begin_change(call, line);
+	OpenTable  *table;
 
+	Assert(quantity >= 0 && quantity < line->quantity);
+	table = begin_change(call, line);
 	row_set(table, RESERVATION_QUANTITY, Int64GetDatum(quantity));
 	end_change(call, table, line);
 	line->quantity = quantity;
@@ -347,8 +352,10 @@ line_set_quantity(Call *call, ReservationLine *line, int64 quantity)
 void
 line_set_returned(Call *call, ReservationLine *line, int64 returned)
 {
-	OpenTable  *table = begin_change(call, line);
+	OpenTable  *table;
 
+	Assert(returned > line->returned && returned <= line->quantity);
+	table = begin_change(call, line);
 	row_set(table, RESERVATION_RETURNED, Int64GetDatum(returned));
 	end_change(call, table, line);
 	line->returned = returned;

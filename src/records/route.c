@@ -81,6 +81,7 @@ route_make_id(pg_uuid_t *id, int bucket, TimestampTz now)
 {
 	uint64		milliseconds = (uint64) (now + EPOCH_OFFSET) / 1000;
 
+	Assert(bucket >= 0 && bucket <= BUCKET_MASK);
 	random_bytes(&id->data[8]);
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (unsigned char) (milliseconds >> (8 * (5 - i)));

@@ -194,6 +194,7 @@ void
 stock_post_hold(Call *call, StockRow *row, int64 units, TimestampTz expires_at,
 				const Posting *posting)
 {
+	Assert(units > 0 && !row->retired && stock_row_spare(row) >= units);
 	row->earliest_expiry = Min(row->earliest_expiry, expires_at);
 	stock_post(call, row, 0, units, posting);
 }
@@ -278,6 +279,7 @@ stock_gather(Call *call, StockSet *set, int64 item_id, int32 location_id,
 			gathered = true;
 		}
 	}
+	Assert(stock_row_spare(into) >= units);
 	if (gathered)
 		statistics_count(COUNT_STRIPE_GATHERS, 1);
 	return into;
@@ -332,6 +334,7 @@ stock_write(Call *call, StockSet *set)
 			row_get_int32(table->next, STOCK_LOCATION_ID) != row->key.location_id ||
 			row_get_int32(table->next, STOCK_STRIPE) != row->key.stripe)
 			elog(ERROR, "another stock row is about to be overwritten");
+		Assert(row_is_ours(table->found));
 		row_set(table, STOCK_ON_HAND, Int64GetDatum(row->on_hand));
 		row_set(table, STOCK_RESERVED, Int64GetDatum(row->reserved));
 		row_set(table, STOCK_RETIRED, BoolGetDatum(row->retired));

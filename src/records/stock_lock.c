@@ -248,6 +248,8 @@ lock_rows(Call *call, StockSet *set, int first)
 
 	for (int i = first; i < set->count; i++)
 	{
+		Assert(i == 0 || stock_key_compare(&set->rows[i - 1].key,
+										   &set->rows[i].key) < 0);
 		if (lock_row(call, table, &set->rows[i], ROW_WAIT, ANY_UNITS) != ROW_LOCKED)
 			continue;
 		if (kept != i)

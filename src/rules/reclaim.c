@@ -122,6 +122,8 @@ line_give_back(Call *call, ReservationLine *line, StockRow *row,
 		&line->reservation_id, NULL, reason
 	};
 
+	Assert(line->quantity == 0 ||
+		   stock_key_compare(&row->key, &line->stock) == 0);
 	line_close(call, line, status, now);
 	if (line->quantity > 0)
 		stock_post(call, row, 0, -line->quantity, &posting);

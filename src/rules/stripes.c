@@ -59,6 +59,7 @@ share_evenly(Call *call, StockRow *rows, int count)
 {
 	Posting		posting = {"restripe", NULL, NULL, NULL};
 	int64		loose = 0;
+	int64		unshared PG_USED_FOR_ASSERTS_ONLY;
 	int			stripes = 0;
 	int			given = 0;
 
@@ -70,6 +71,7 @@ share_evenly(Call *call, StockRow *rows, int count)
 	/* their units would be on no row, and nobody would know */
 	if (count > 0 && stripes == 0)
 		stock_report_retired(call, rows->key.item_id, rows->key.location_id);
+	unshared = loose;
 	for (int i = 0; i < count; i++)
 	{
 		StockRow   *row = &rows[i];
@@ -79,9 +81,11 @@ share_evenly(Call *call, StockRow *rows, int count)
 			share = row->key.stripe == FIRST_STRIPE ? loose : 0;
 		else if (!row->retired)
 			share = loose / stripes + (given++ < loose % stripes ? 1 : 0);
+		unshared -= share;
 		if (share != loose_units(row))
 			stock_post(call, row, share - loose_units(row), 0, &posting);
 	}
+	Assert(unshared == 0);
 }
 
 /*

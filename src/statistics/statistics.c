@@ -199,13 +199,29 @@ save(int code, Datum argument)
 	pfree(content);
 }
 
-/* The content of the file, if that is what save() has written; else NULL. */
+/* Is this what save() has written? */
+bool
+statistics_file_is_valid(const char *content, Size size)
+{
+	FileHeader	header;
+	pg_crc32c	crc;
+
+	if (size < file_size(0) || size > file_size(MAX_DATABASES))
+		return false;
+	memcpy(&header, content, sizeof(FileHeader));
+	memcpy(&crc, content + size - sizeof(pg_crc32c), sizeof(pg_crc32c));
+	return header.magic == FILE_MAGIC && header.version == FILE_VERSION &&
+		header.entry_size == sizeof(SavedEntry) &&
+		header.count <= MAX_DATABASES &&
+		size == file_size(header.count) &&
+		EQ_CRC32C(crc, checksum(content, size));
+}
+
+/* The content of the file, if it is valid; else NULL. */
 static char *
 read_content(FILE *file)
 {
 	struct stat state;
-	FileHeader	header;
-	pg_crc32c	crc;
 	char	   *content;
 
 	if (fstat(fileno(file), &state) != 0 ||
@@ -215,15 +231,7 @@ read_content(FILE *file)
 	content = palloc(state.st_size);
 	if (fread(content, state.st_size, 1, file) != 1)
 		return NULL;
-	memcpy(&header, content, sizeof(FileHeader));
-	memcpy(&crc, content + state.st_size - sizeof(pg_crc32c), sizeof(pg_crc32c));
-	if (header.magic != FILE_MAGIC || header.version != FILE_VERSION ||
-		header.entry_size != sizeof(SavedEntry) ||
-		header.count > MAX_DATABASES ||
-		state.st_size != file_size(header.count) ||
-		!EQ_CRC32C(crc, checksum(content, state.st_size)))
-		return NULL;
-	return content;
+	return statistics_file_is_valid(content, state.st_size) ? content : NULL;
 }
 
 /* Take over what the file has, and remove it. */
@@ -417,6 +425,7 @@ statistics_count(Counter counter, int64 by)
 {
 	DatabaseEntry *entry = get_own_entry();
 
+	Assert(counter >= 0 && counter < NUM_COUNTERS && by >= 0);
 	if (entry != NULL && by != 0)
 		pg_atomic_fetch_add_u64(&entry->counters[counter], by);
 }
