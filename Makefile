@@ -122,6 +122,9 @@ test:
 analyze:
 	@$(run) $(support)/run_tests.sh analysis
 
+fuzz:
+	@$(run) $(support)/run_tests.sh fuzz
+
 test-builds test-regress test-isolation test-pgtap test-tap test-simulator:
 	@$(run) $(support)/run_tests.sh $(@:test-%=%)
 
@@ -172,6 +175,7 @@ help:
 ##   SANITIZE=1            with sanitizers and assertions in our library
 ##   VALGRIND=1            on servers under valgrind: 30 times slower
 ## make analyze            clang-tidy, cppcheck, scan-build, shellcheck, perl -c
+## make fuzz               libFuzzer on what parses input (FUZZ_SECONDS=20)
 ## make hostile            random calls and random SQL, at length (CALLS=, QUERIES=, SEED=)
 ##
 ## make simulate           random calls, kills and crashes (test/simulator/README.md)
@@ -183,4 +187,4 @@ help:
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants hostile analyze
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants hostile analyze fuzz

@@ -52,7 +52,7 @@ instrument_command() {
 # AddressSanitizer begins with the first allocation.  In Debian's server that is
 # one which libgpg-error makes while the C library's messages are locked, and
 # which waits for ever as the sanitizer asks for a message.  So there is an
-# earlier one.
+# earlier one.  (libFuzzer's server wants the same.)
 begin_early() {
     gcc -O0 -shared -fPIC -Wl,-z,initfirst -x c -o "$run_dir/begin_early.so" - <<'C'
 extern void *malloc(unsigned long size);

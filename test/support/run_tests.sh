@@ -2,7 +2,7 @@
 # Run the test suites on private servers; `make test`.
 #
 #   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap simulator; not
-#                        part of `make test`: analysis sanitized (ANALYZE=1 adds both)
+#                        part of `make test`: analysis fuzz sanitized (ANALYZE=1 adds them)
 #
 #   TESTS="api errors"   only these tests of the suites named
 #   ACCEPT=1             copy this run's output of regress and isolation into
@@ -18,7 +18,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/private_cluster.sh"
 
 all_suites=(builds tap simulator regress isolation pgtap)
-[[ ${ANALYZE:-} != 1 ]] || all_suites=(analysis "${all_suites[@]}" sanitized)
+[[ ${ANALYZE:-} != 1 ]] || all_suites=(analysis "${all_suites[@]}" fuzz sanitized)
 suites=("$@")
 [[ $# -gt 0 ]] || suites=("${all_suites[@]}")
 read -ra only <<<"${TESTS:-}"
@@ -210,6 +210,14 @@ suite_analysis() {
     count "$(($# - bad))" "$bad"
 }
 
+suite_fuzz() {
+    if bash "$checkout/test/fuzz/run.sh" "${FUZZ_SECONDS:-20}" 2>&1; then
+        count 1 0
+    else
+        count 0 1
+    fi
+}
+
 # Suites that are short, once more, on servers that are watched.
 suite_sanitized() {
     SANITIZE=1 bash "$checkout/test/support/run_tests.sh" regress isolation pgtap 2>&1 |
@@ -300,10 +308,10 @@ suite_simulator() {
 # Running them
 #
 
-declare -A directory=([builds]=test/builds [analysis]=test/analysis [sanitized]=test/pgtap
+declare -A directory=([builds]=test/builds [analysis]=test/analysis [fuzz]=test/fuzz [sanitized]=test/pgtap
     [regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t
     [simulator]=test/simulator/short)
-declare -A suffix=([builds]=.sh [analysis]=.sh [sanitized]=.sql [regress]=.sql [isolation]=.spec
+declare -A suffix=([builds]=.sh [analysis]=.sh [fuzz]=.sh [sanitized]=.sql [regress]=.sql [isolation]=.spec
     [pgtap]=.sql [tap]=.pl [simulator]=.options)
 
 # In the background, or alone; its output goes to stdout.
@@ -364,7 +372,7 @@ for name in "${only[@]}"; do
 done
 
 # What only one suite needs is installed for that one.
-[[ " ${chosen[*]} " != *" analysis "* ]] || export SETUP_ANALYSIS=1
+[[ " ${chosen[*]} " != *" analysis "* && " ${chosen[*]} " != *" fuzz "* ]] || export SETUP_ANALYSIS=1
 private_postgres
 pgxs_dir=$(dirname "$("$PG_CONFIG" --pgxs)")/..
 pgxs_dir=$(cd "$pgxs_dir" && pwd)

@@ -22,7 +22,7 @@ packages=(
     sqlsmith                                # random SQL, test/t/033_sqlsmith.pl
     gcc libc6-dev make perl
 )
-[[ ${SETUP_ANALYSIS:-} != 1 ]] || packages+=(clang clang-tidy clang-tools cppcheck shellcheck)
+[[ ${SETUP_ANALYSIS:-} != 1 ]] || packages+=(clang clang-tidy clang-tools cppcheck shellcheck libclang-rt-dev)
 [[ ${VALGRIND:-} != 1 ]] || packages+=(valgrind)
 [[ $# -eq 0 ]] || packages=("$@")
 
