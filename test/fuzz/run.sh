@@ -22,11 +22,12 @@ mkdir -p "$kept/corpus" "$run_dir/obj"
 sanitizers=-fsanitize=fuzzer-no-link,address,undefined
 C_OPTIONS="-std=gnu99 -g -O1 -fPIC -I$checkout/src -I$checkout/test/fuzz -I$("$PG_CONFIG" --includedir-server)
     $("$PG_CONFIG" --cppflags | sed 's/-D_FORTIFY_SOURCE=.//') -DUSE_ASSERT_CHECKING
+    -DINVENTORY_VERSION=$(sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" "$checkout/inventory_reservation.control")
     $sanitizers -fno-sanitize-recover=all -shared-libasan -Wno-ignored-attributes"
 export C_OPTIONS OBJECTS=$run_dir/obj
-find "$checkout/src" "$checkout/test/fuzz/driver.c" "$targets" -name '*.c' |
-    # shellcheck disable=SC2016 # expanded by the inner shell
-    xargs --max-procs=2 --max-args=8 bash -c '
+# shellcheck disable=SC2016 # expanded by the inner shell
+find "$checkout/src" "$checkout/test/fuzz/driver.c" "$targets" -name '*.c' -print0 |
+    xargs -0 --max-procs=2 --max-args=8 bash -c '
         for file; do
             clang $C_OPTIONS -c -o "$(mktemp -p "$OBJECTS" XXXXXX.o)" "$file" || exit 255
         done' compile

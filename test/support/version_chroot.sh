@@ -214,6 +214,7 @@ kept=
 if [[ -n $cache ]] && mkdir -p "$cache" 2>/dev/null; then
     made_by=$( (cat "$support/setup.sh"; declare -f make_system install_older) | sha256sum)
     kept=$cache/pg$major-${made_by:0:12}
+    # shellcheck disable=SC2044 # no blanks in those names
     for old in $(find "$cache" -maxdepth 1 -name "pg$major-*" -mtime +7); do
         (flock --nonblock 8 && rm -rf --one-file-system "$old") 8<"$old" || true
     done
