@@ -101,11 +101,15 @@ sub blocked_buyers
 }
 
 # A standby that is promoted stands alone at first, and must not wait for one.
-sub alone_when_promoted
+# One whose sender is frozen must not look for another after a while.
+sub settle_standby
 {
 	my ($standby) = @_;
 
-	$standby->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+	$standby->append_conf('postgresql.conf', <<'CONF');
+synchronous_standby_names = ''
+wal_receiver_timeout = 0
+CONF
 	return $standby;
 }
 
@@ -117,7 +121,7 @@ sub new_standby
 
 	$primary->backup("for_$name");
 	$standby->init_from_backup($primary, "for_$name", has_streaming => 1);
-	return alone_when_promoted($standby);
+	return settle_standby($standby);
 }
 
 # Make a killed server, which may have committed what its successor never got,
@@ -140,7 +144,7 @@ sub rewound_standby
 		'the old primary is rewound');
 	copy($kept, $conf) or die "$conf: $!";
 	$old->enable_streaming($primary);
-	return alone_when_promoted($old);
+	return settle_standby($old);
 }
 
 1;
