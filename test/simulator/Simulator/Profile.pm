@@ -16,12 +16,15 @@ sub draw
 	my $dice = Simulator::Dice->new($seed, $episode, 'profile');
 	my %profile = (seed => $seed, episode => $episode, clients => $option{clients});
 
+	# These two in turn, not by the dice, lest a short run have no crash, or no
+	# episode in which nobody sweeps.  Eight episodes have each with each.
+	my $turn = $episode + Simulator::Dice->new($seed, 'turn')->below(8);
 	# nobody sweeps: what is free is so by the clock alone
-	$profile{sweeps} = $dice->chance(0.5) ? 1 : 0;
+	$profile{sweeps} = ($turn + int($turn / 4)) % 2;
 	# several calls in a transaction: only then may there be deadlocks
 	$profile{several} = $dice->chance(0.6) ? 1 : 0;
 	# backends, workers and servers get killed
-	$profile{kills} = $dice->pick(0, 1, 1, 2);
+	$profile{kills} = (2, 1, 0, 1)[ $turn % 4 ];
 	$profile{auto_stripes} = $dice->pick(1, 1, 8);
 	$profile{hot_stripes} = $dice->pick(1, 4, 16);
 	$profile{purges} = $profile{sweeps} && $dice->chance(0.3) ? 1 : 0;
