@@ -171,13 +171,14 @@ sub pass_over
 		q{SELECT reservation_id, available FROM inv_try_reserve(?, ?::bigint, customer => 'latecomer')},
 		$sku, $wanted);
 
+	# had the extension been broken off meanwhile, all four would be free
+	$self->commit;
 	die { broken_off => 1 } if time > $expires - BLUR;
 	$self->violation("refused 3 of $sku at $began: 1 is free, 2 have a dead hold; a fourth is being extended",
 		rid => $second)
 	  if $wanted == 3 && !defined $row->[0];
 	$self->violation("4 of $sku held at $began, of which 1 is being extended", rid => $first)
 	  if $wanted == 4 && defined $row->[0];
-	$self->commit;
 	$self->judge_extended($first, $expires);
 	return;
 }
