@@ -143,8 +143,9 @@ sub one_intent
 		[ map { $self->{script}->roll } 1 .. 10 ]
 	} 1 .. 4;
 
-	if ($dice[0] > 0.997) { $self->race(@dice[ 1 .. 3 ]); }
-	elsif ($dice[0] > 0.994) { $self->keep_busy(@dice[ 1 .. 3 ]); }
+	if ($dice[0] > 0.993) { $self->race(@dice[ 1 .. 3 ]); }
+	elsif ($dice[0] > 0.989) { $self->keep_busy(@dice[ 1 .. 3 ]); }
+	elsif ($dice[0] > 0.983) { $self->restripe(@dice[ 1 .. 3 ]); }
 	elsif ($shape eq 'alone')
 	{
 		my $request = $self->request($intents[0]);

@@ -26,7 +26,7 @@ my $two_arrays = '?::text[], ?::bigint[]';
 # Weights: of one's own SKUs, of those that all buy.
 my %deeds = (
 	reserve => [ 24, 30 ],
-	cart => [ 8, 7 ],
+	cart => [ 8, 12 ],
 	batch => [ 2.5, 3.5 ],
 	confirm => [ 13, 13 ],
 	cancel => [ 9, 11 ],
@@ -37,7 +37,7 @@ my %deeds = (
 	receive => [ 5, 4 ],
 	adjust => [ 3, 1 ],
 	set_stock => [ 2, 0 ],
-	set_stripes => [ 1, 0.6 ],
+	set_stripes => [ 1, 1.5 ],
 	selling => [ 1, 0 ],
 	cancel_order => [ 3, 2 ],
 	return_units => [ 4, 2 ],

@@ -93,7 +93,7 @@ sub race
 	my $sku = "$self->{name}-MANY";
 	my $count = 60;
 	my $other = $self->second_session;
-	my $batch = $self->batch_request(1, [ ($sku) x $count ], [ (1) x $count ], 100);
+	my $batch = $self->batch_request(1, [ ($sku) x $count ], [ (1) x $count ], 200);
 
 	# some of the last race may still be there, dead
 	$batch->{numbers_may_differ} = 1;
@@ -119,12 +119,44 @@ sub race
 		}
 		$self->end_beside($other, $hold, \%record);
 	}
-	# for the next time: nothing is held
+	# for the next time: nothing is held, or the books say so
 	foreach my $hold (grep { $_->{lines}{$sku} } values %{ $self->{books}{hold} })
 	{
-		$self->alone($self->cancel_request($hold, 1)) if $hold->{state} eq 'active' && $hold->{expires} > time - 0.1;
-		delete $self->{books}{hold}{ $hold->{rid} };
+		my $state = Simulator::Books::state_of($hold, time, time);
+
+		foreach (1 .. 5)
+		{
+			last if $state eq 'dead' || $hold->{state} ne 'active';
+			$self->alone($self->cancel_request($hold, 1));
+		}
+		delete $self->{books}{hold}{ $hold->{rid} } if $state eq 'dead' || $hold->{state} ne 'active';
 	}
+	return;
+}
+
+# A buyer who needs every stripe waits for the first, while the number of stripes
+# changes: where the units are then is where he has to look.
+sub restripe
+{
+	my ($self, @dice) = @_;
+	my $sku = "$self->{name}-SPREAD";
+	my $other = $self->second_session;
+	my $now = time;
+	my ($free) = $self->{books}->available_to_buyer($sku, $now, $now);
+
+	return if $free < 2;
+	if ($other->tell(sprintf q{BEGIN; SELECT inv_set_stripes('%s', %d)}, $sku, 1 + int($dice[0] * 12))->{code} eq '00000')
+	{
+		my $request = $self->reserve_request(1, 'try_reserve', { $sku => $free - ($dice[1] < 0.5 ? 1 : 0) }, 100);
+		$request->{meanwhile} = sub {
+			sleep 0.001 + $dice[1] * 0.005;
+			$other->tell($dice[2] < 0.8 ? 'COMMIT' : 'ROLLBACK');
+		};
+		$self->alone($request);
+		$self->{judged}{races}++;
+	}
+	$other->tell('ROLLBACK');
+	$other->reconnect if !$other->{dbh}->ping;
 	return;
 }
 
