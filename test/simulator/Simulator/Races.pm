@@ -102,10 +102,11 @@ sub race
 	if (@held == $count)
 	{
 		my $hold = $held[ $dice[0] * @held ];
+		my $all_die = $held[-1]{expires};
 		my %record = $self->extend_beside($other, $hold);
 		if ($record{code} eq '00000')
 		{
-			my $rest = $held[-1]{expires} - time;
+			my $rest = $all_die - time;
 			sleep $rest + 0.003 if $rest > -0.003;
 			my ($free) = $self->{books}->available_to_buyer($sku, time, time);
 			my $request = $self->reserve_request(1, 'try_reserve', { $sku => $free }, 50);
