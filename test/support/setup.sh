@@ -19,7 +19,6 @@ packages=(
     libipc-run-perl                         # for PostgreSQL::Test
     libdbd-pg-perl                          # clients that outlive a server
     prometheus-postgres-exporter            # tests of examples/monitoring
-    sqlsmith                                # random SQL, test/t/033_sqlsmith.pl
     gcc libc6-dev make perl
 )
 [[ ${SETUP_ANALYSIS:-} != 1 ]] || packages+=(clang clang-tidy clang-tools cppcheck shellcheck libclang-rt-dev)
