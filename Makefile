@@ -170,6 +170,7 @@ help:
 ## make test-tap           test/t/*.pl
 ## make test-simulator     test/simulator/short/*.options
 ##   TESTS="api errors"    only these tests of the suite
+##   FULL=1                with a million holds, a million calls of one session (test-tap)
 ##   ACCEPT=1              make this run's output the expected one (regress, isolation)
 ##   PG_MAJOR=15           which PostgreSQL to set up and test
 ##   SANITIZE=1            with sanitizers and assertions in our library
