@@ -16,6 +16,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 
+plan skip_all => 'measures memory, of which a sanitizer takes its own share'
+  if $ENV{SANITIZE} || $ENV{VALGRIND};
+
 my $sessions = 1000;
 my $each = $ENV{FULL} ? 300 : 12;
 my $node = inventory_node('shop', conf => <<'CONF');
