@@ -21,6 +21,9 @@ packages=(
     prometheus-postgres-exporter            # tests of examples/monitoring
     gcc libc6-dev make perl
 )
+# Random SQL, test/t/033_sqlsmith.pl, which does without it elsewhere: not every
+# Debian has it.
+[[ $major != 15 ]] || packages+=(sqlsmith)
 [[ ${SETUP_ANALYSIS:-} != 1 ]] || packages+=(clang clang-tidy clang-tools cppcheck shellcheck libclang-rt-dev)
 [[ ${VALGRIND:-} != 1 ]] || packages+=(valgrind)
 [[ $# -eq 0 ]] || packages=("$@")
