@@ -17,9 +17,11 @@ use Time::HiRes qw(sleep time);
 
 $| = 1;
 my %option = (seconds => 60, clients => 12, length => 20);
-GetOptions(\%option, 'dir=s', 'data=s', 'log=s', 'seed=s', 'seconds=f', 'clients=i',
-	'episode=i', 'length=f', 'sweeps=i', 'several=i', 'kills=i')
-  or die "simulate.pl: bad options\n";
+GetOptions(
+	\%option, 'dir=s', 'data=s', 'log=s',
+	'seed=s', 'seconds=f', 'clients=i', 'episode=i',
+	'length=f', 'sweeps=i', 'several=i', 'kills=i'
+) or die "simulate.pl: bad options\n";
 $option{seed} = int(rand 1e9) if !defined $option{seed};
 print "seed $option{seed}, $option{seconds} s, $option{clients} clients\n";
 
@@ -43,7 +45,8 @@ foreach my $episode ($first .. $first + $episodes - 1)
 		my $status = (grep { $_->{text} !~ / died: / } @wrong) ? 1 : 2;
 		$report->failure($profile, $dir, "episode_$episode", @wrong);
 		$report->table(time - $began);
-		printf "%s after %.1f s, %d operations: %s\n", $status == 1 ? 'violation' : 'trouble',
+		printf "%s after %.1f s, %d operations: %s\n",
+		  $status == 1 ? 'violation' : 'trouble',
 		  time - $began, $report->{sum}{operations} || 0, $wrong[0]{text};
 		exit $status;
 	}
@@ -59,7 +62,9 @@ sub admin
 {
 	my ($database) = @_;
 
-	return Simulator::Session->new(database => $database || 'postgres', name => 'simulator')->connect;
+	return Simulator::Session->new(
+		database => $database || 'postgres',
+		name     => 'simulator')->connect;
 }
 
 sub must
@@ -79,40 +84,56 @@ sub set_up
 	my ($profile, $database) = @_;
 	my $admin = admin();
 	my %setting = (
-		worker_enabled => $profile->{sweeps} ? 'on' : 'off',
-		auto_stripes => $profile->{auto_stripes},
-		max_ttl => "$profile->{max_ttl}s",
-		naptime => '1s',
-		ledger_retention => $profile->{purges} ? '3s' : '-1',
-		reservation_retention => $profile->{purges} ? '5s' : '30d'
-	);
+		worker_enabled        => $profile->{sweeps} ? 'on' : 'off',
+		auto_stripes          => $profile->{auto_stripes},
+		max_ttl               => "$profile->{max_ttl}s",
+		naptime               => '1s',
+		ledger_retention      => $profile->{purges} ? '3s' : '-1',
+		reservation_retention => $profile->{purges} ? '5s' : '30d');
 
 	must($admin, q{LOAD 'inventory_reservation'}, 'ALTER SYSTEM RESET ALL');
-	must($admin, "ALTER SYSTEM SET inventory_reservation.$_ = '$setting{$_}'") foreach sort keys %setting;
-	must($admin, 'SELECT pg_reload_conf()', "CREATE DATABASE $database TEMPLATE template0",
+	must($admin, "ALTER SYSTEM SET inventory_reservation.$_ = '$setting{$_}'")
+	  foreach sort keys %setting;
+	must(
+		$admin,
+		'SELECT pg_reload_conf()',
+		"CREATE DATABASE $database TEMPLATE template0",
 		"ALTER DATABASE $database SET search_path = inv, public");
 	$admin->{dbh}->disconnect;
 
 	my $session = admin($database);
-	must($session,
-		'CREATE SCHEMA inv', 'CREATE EXTENSION inventory_reservation SCHEMA inv', 'CREATE SCHEMA sim',
+	must(
+		$session,
+		'CREATE SCHEMA inv',
+		'CREATE EXTENSION inventory_reservation SCHEMA inv',
+		'CREATE SCHEMA sim',
 		'CREATE TABLE sim.mark (mark text PRIMARY KEY, isolation text,'
 		  . ' xid xid8 DEFAULT pg_current_xact_id(), snapshot pg_snapshot DEFAULT pg_current_snapshot())',
-		'CREATE TABLE sim.brought (name text PRIMARY KEY, sku text, units bigint)');
+		'CREATE TABLE sim.brought (name text PRIMARY KEY, sku text, units bigint)'
+	);
 	must($session, q{SELECT inv_add_location('annex')});
 	my @stock = @{ $profile->{shared} };
+
 	foreach my $client (1 .. $profile->{clients})
 	{
-		push @stock, map { { %$_, sku => "c$client-$_->{name}" } } @{ $profile->{private} };
+		push @stock, map {
+			{ %$_, sku => "c$client-$_->{name}" }
+		} @{ $profile->{private} };
 	}
 	foreach my $stock (@stock)
 	{
 		my $location = $stock->{location} ? "'$stock->{location}'" : 'NULL';
-		must($session, "SELECT inv_add_item('$stock->{sku}', unit_price => 3)",
-			"SELECT inv_receive('$stock->{sku}', $stock->{units}, $location)");
-		must($session, "SELECT inv_set_stripes('$stock->{sku}', $stock->{stripes})") if $stock->{stripes} > 1;
-		must($session, "INSERT INTO sim.brought VALUES ('first $stock->{sku}', '$stock->{sku}', $stock->{units})")
-		  if !$stock->{name};
+		must(
+			$session,
+			"SELECT inv_add_item('$stock->{sku}', unit_price => 3)",
+			"SELECT inv_receive('$stock->{sku}', $stock->{units}, $location)"
+		);
+		must($session,
+			"SELECT inv_set_stripes('$stock->{sku}', $stock->{stripes})")
+		  if $stock->{stripes} > 1;
+		must($session,
+			"INSERT INTO sim.brought VALUES ('first $stock->{sku}', '$stock->{sku}', $stock->{units})"
+		) if !$stock->{name};
 	}
 	$session->{dbh}->disconnect;
 	return;
@@ -126,8 +147,9 @@ sub start_process
 	my $pid = fork;
 
 	die "fork: $!\n" if !defined $pid;
-	return $pid if $pid;
-	eval { $code->(); 1 } or do {
+	return $pid      if $pid;
+	eval { $code->(); 1 } or do
+	{
 		open my $file, '>>', "$dir/violations";
 		print $file join("\t", $name, time, "died: $@" =~ s/\s+/ /gr), "\n";
 		close $file;
@@ -153,12 +175,17 @@ sub wait_for
 		open my $file, '>>', "$dir/violations";
 		foreach my $pid (keys %$pids)
 		{
-			print $file join("\t", $pids->{$pid}, time, 'does not come to an end'), "\n";
+			print $file
+			  join("\t", $pids->{$pid}, time, 'does not come to an end'),
+			  "\n";
 			kill 'KILL', $pid;
 		}
-		my $answer = admin()->ask(q{SELECT pid, application_name, wait_event, query FROM pg_stat_activity
+		my $answer = admin()->ask(
+			q{SELECT pid, application_name, wait_event, query FROM pg_stat_activity
 			WHERE backend_type = 'client backend' AND state <> 'idle'});
-		print $file join("\t", 'server', time, "at work: @$_" =~ s/\s+/ /gr), "\n" foreach @{ $answer->{rows} };
+		print $file join("\t", 'server', time, "at work: @$_" =~ s/\s+/ /gr),
+		  "\n"
+		  foreach @{ $answer->{rows} };
 		close $file;
 		$until = time + 60;
 	}
@@ -172,26 +199,48 @@ sub run_episode
 
 	set_up($profile, $database);
 	my $until = time + $length;
-	my @common = (profile => $profile, dir => $dir, database => $database, until => $until,
-		data => $option{data}, server_log => $option{log});
+	my @common = (
+		profile    => $profile,
+		dir        => $dir,
+		database   => $database,
+		until      => $until,
+		data       => $option{data},
+		server_log => $option{log});
 	my (%clients, %others);
 	open my $handed, '>', "$dir/handed";
 	close $handed;
+
 	foreach my $number (1 .. $profile->{clients})
 	{
-		my $pid = start_process($dir, "client $number", sub {
-			my $client = Simulator::Client->new(@common, number => $number);
-			$client->run;
-			open my $file, '>', "$dir/counted.$number" or die "counted: $!\n";
-			print $file join("\t", map { $_ || 0 } @$client{qw(count resolved)},
-				@{ $client->{judged} }{ 'own refusals', 'busy', 'races' }), "\n";
-			close $file;
-		});
+		my $pid = start_process(
+			$dir,
+			"client $number",
+			sub {
+				my $client =
+				  Simulator::Client->new(@common, number => $number);
+				$client->run;
+				open my $file, '>', "$dir/counted.$number"
+				  or die "counted: $!\n";
+				print $file join("\t",
+					map { $_ || 0 } @$client{qw(count resolved)},
+					@{ $client->{judged} }{ 'own refusals', 'busy', 'races' }
+				  ),
+				  "\n";
+				close $file;
+			});
 		$clients{$pid} = "client $number";
 	}
-	$others{ start_process($dir, 'nemesis', sub { Simulator::Nemesis->new(@common)->run }) } = 'nemesis';
-	$others{ start_process($dir, 'latecomer', sub { Simulator::Latecomer->new(@common)->run }) } = 'latecomer';
-	my $observer = start_process($dir, 'observer', sub { Simulator::Observer->new(@common)->run });
+	$others{
+		start_process($dir, 'nemesis',
+			sub { Simulator::Nemesis->new(@common)->run })
+	} = 'nemesis';
+	$others{
+		start_process(
+			$dir, 'latecomer',
+			sub { Simulator::Latecomer->new(@common)->run })
+	} = 'latecomer';
+	my $observer = start_process($dir, 'observer',
+		sub { Simulator::Observer->new(@common)->run });
 
 	my $checkpoint = time + $length / 2;
 	while (time < $until && !-e "$dir/violations")
@@ -210,10 +259,15 @@ sub run_episode
 	wait_for($dir, { $observer => 'observer' });
 
 	my $session = admin($database);
-	$session->tell('ALTER SYSTEM SET inventory_reservation.worker_enabled = off');
+	$session->tell(
+		'ALTER SYSTEM SET inventory_reservation.worker_enabled = off');
 	$session->tell('SELECT pg_reload_conf()');
-	my @records = Simulator::Log::read_all(grep { -e } map { "$dir/client.$_" } 1 .. $profile->{clients});
-	my $verdict = Simulator::Verdict->new(session => $session, profile => $profile, records => \@records);
+	my @records = Simulator::Log::read_all(grep { -e }
+		  map { "$dir/client.$_" } 1 .. $profile->{clients});
+	my $verdict = Simulator::Verdict->new(
+		session => $session,
+		profile => $profile,
+		records => \@records);
 	my @wrong = read_violations($dir);
 	push @wrong, @{ $verdict->judge } if !@wrong;
 	push @wrong, $report->search_server_log($profile, $dir, $log_from);
@@ -246,8 +300,14 @@ sub look_at_rest
 	if (@{ $answer->{rows} })
 	{
 		open my $file, '>>', "$dir/violations";
-		print $file join("\t", 'checkpoint', time, 'inv_check(): '
-			  . join(' ', map { defined $_ ? $_ : '-' } @{ $answer->{rows}[0] })), "\n";
+		print $file join(
+			"\t",
+			'checkpoint',
+			time,
+			'inv_check(): '
+			  . join(
+				' ', map { defined $_ ? $_ : '-' } @{ $answer->{rows}[0] })),
+		  "\n";
 		close $file;
 	}
 	$session->{dbh}->disconnect;
@@ -267,7 +327,12 @@ sub read_violations
 		chomp $line;
 		my ($who, $when, $text, @about) = split /\t/, $line;
 		next if !defined $text;
-		push @wrong, { text => "$who: $text", at => $when, map { split /=/, $_, 2 } @about };
+		push @wrong,
+		  {
+			text => "$who: $text",
+			at   => $when,
+			map { split /=/, $_, 2 } @about
+		  };
 	}
 	return @wrong;
 }

@@ -22,7 +22,8 @@ sub new
 {
 	my ($class, %option) = @_;
 
-	return bless { sku => {}, hold => {}, order => {}, key => {}, %option }, $class;
+	return bless { sku => {}, hold => {}, order => {}, key => {}, %option },
+	  $class;
 }
 
 sub copy
@@ -38,8 +39,8 @@ sub state_of
 	my ($hold, $from, $to) = @_;
 
 	return $hold->{state} if $hold->{state} ne 'active';
-	return 'dead' if $hold->{expires} <= $from - BLUR;
-	return 'live' if $hold->{expires} > $to + BLUR;
+	return 'dead'         if $hold->{expires} <= $from - BLUR;
+	return 'live'         if $hold->{expires} > $to + BLUR;
 	return 'either';
 }
 
@@ -58,7 +59,7 @@ sub available
 		next if $state ne 'live' && $state ne 'either' && $state ne 'dead';
 		$without_dead -= $units;
 		$least -= $units if $state ne 'dead';
-		$most -= $units if $state eq 'live';
+		$most  -= $units if $state eq 'live';
 	}
 	return ($least, $most, $without_dead);
 }
@@ -74,7 +75,8 @@ sub available_to_buyer
 	foreach my $hold (values %{ $books->{hold} })
 	{
 		next if !$hold->{lines}{$sku} || keys %{ $hold->{lines} } == 1;
-		$least -= $hold->{lines}{$sku} if state_of($hold, $from, $to) eq 'dead';
+		$least -= $hold->{lines}{$sku}
+		  if state_of($hold, $from, $to) eq 'dead';
 	}
 	return ($least, $most, $without_dead);
 }

@@ -25,28 +25,32 @@ sub new
 	my $profile = $option{profile};
 	my $self = bless {
 		%option,
-		name => "c$option{number}",
-		script => Simulator::Dice->new($profile->{seed}, $profile->{episode}, 'client', $option{number}),
-		log => Simulator::Log->new("$option{dir}/client.$option{number}"),
-		count => 0,
-		own => [],        # holds of shared SKUs: rid, lines, expires, customer
-		met => [],        # the same, made by others
-		fresh => [],      # made in the transaction that is under way
-		orders => [],     # of shared SKUs: oid, rid, lines
+		name   => "c$option{number}",
+		script => Simulator::Dice->new(
+			$profile->{seed}, $profile->{episode},
+			'client', $option{number}),
+		log    => Simulator::Log->new("$option{dir}/client.$option{number}"),
+		count  => 0,
+		own    => [],    # holds of shared SKUs: rid, lines, expires, customer
+		met    => [],    # the same, made by others
+		fresh  => [],    # made in the transaction that is under way
+		orders => [],    # of shared SKUs: oid, rid, lines
 		fresh_orders => [],
-		keys => [],
-		pending => [],    # records of the transaction that is under way
-		isolation => 'READ COMMITTED',
-		resolved => 0
+		keys         => [],
+		pending      => [],    # records of the transaction that is under way
+		isolation    => 'READ COMMITTED',
+		resolved     => 0
 	}, $class;
 
 	$self->{session} = Simulator::Session->new(
-		database => $option{database}, name => "sim $self->{name}")->connect;
+		database => $option{database},
+		name     => "sim $self->{name}")->connect;
 	$self->{books} = Simulator::Books->new(swept => $profile->{sweeps});
 	$self->open_books;
 	open $self->{handed}, '>>', "$option{dir}/handed" or die "handed: $!\n";
 	$self->{handed}->autoflush(1);
-	open $self->{handed_by_others}, '<', "$option{dir}/handed" or die "handed: $!\n";
+	open $self->{handed_by_others}, '<', "$option{dir}/handed"
+	  or die "handed: $!\n";
 	return $self;
 }
 
@@ -56,7 +60,8 @@ sub second_session
 	my ($self) = @_;
 
 	return $self->{other_session} ||= Simulator::Session->new(
-		database => $self->{database}, name => "sim $self->{name} second")->connect;
+		database => $self->{database},
+		name     => "sim $self->{name} second")->connect;
 }
 
 # What there was of the client's own SKUs when the episode began.
@@ -68,13 +73,15 @@ sub open_books
 	{
 		my $sku = "$self->{name}-$stock->{name}";
 		my $version = $self->{session}->value(
-			'SELECT max(version) FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = ?', $sku);
+			'SELECT max(version) FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = ?',
+			$sku);
 		$self->{books}{sku}{$sku} = {
 			on_hand => $stock->{units},
-			price => 3,
+			price   => 3,
 			selling => 1,
 			version => $version,
-			striped => $stock->{stripes} > 1 || $self->{profile}{auto_stripes} > 1
+			striped => $stock->{stripes} > 1
+			  || $self->{profile}{auto_stripes} > 1
 		};
 	}
 	return;
@@ -85,13 +92,20 @@ sub violation
 {
 	my ($self, $text, %about) = @_;
 
-	$self->{log}->add({ %$_, settled => time, fate => '?' }) foreach @{ $self->{pending} };
-	$self->{log}->add({ %{ $self->{request}{record} }, settled => time, fate => '?' })
+	$self->{log}->add({ %$_, settled => time, fate => '?' })
+	  foreach @{ $self->{pending} };
+	$self->{log}
+	  ->add({ %{ $self->{request}{record} }, settled => time, fate => '?' })
 	  if $self->{request};
 	$self->{log}->flush;
 	open my $file, '>>', "$self->{dir}/violations" or die "violations: $!\n";
-	print $file join("\t", "client $self->{number}", time, $text,
-		map { "$_=$about{$_}" } grep { defined $about{$_} && $about{$_} ne '' } sort keys %about), "\n";
+	print $file join("\t",
+		"client $self->{number}",
+		time,
+		$text,
+		map    { "$_=$about{$_}" }
+		  grep { defined $about{$_} && $about{$_} ne '' } sort keys %about),
+	  "\n";
 	close $file;
 	exit 1;
 }
@@ -102,7 +116,7 @@ sub run
 
 	while (time < $self->{until} && !-e "$self->{dir}/stop")
 	{
-		$self->pause if -e "$self->{dir}/pause";
+		$self->pause         if -e "$self->{dir}/pause";
 		$self->hear_of_holds if $self->{count} % 16 == 0;
 		$self->one_intent;
 	}
@@ -117,7 +131,8 @@ sub pause
 	my ($self) = @_;
 
 	$self->{log}->flush;
-	open my $file, '>', "$self->{dir}/paused.$self->{number}" or die "paused: $!\n";
+	open my $file, '>', "$self->{dir}/paused.$self->{number}"
+	  or die "paused: $!\n";
 	close $file;
 	sleep 0.01 while -e "$self->{dir}/pause";
 	unlink "$self->{dir}/paused.$self->{number}";
@@ -132,7 +147,7 @@ sub one_intent
 	my @dice = map { $self->{script}->roll } 1 .. 6;
 	my $profile = $self->{profile};
 	my $shape =
-	    $dice[0] < 0.80 ? 'alone'
+		$dice[0] < 0.80 ? 'alone'
 	  : $dice[0] < 0.85 ? 'timeout'
 	  : $dice[0] < 0.88 ? 'prepare'
 	  : $dice[0] < 0.91 ? 'REPEATABLE READ'
@@ -143,7 +158,7 @@ sub one_intent
 		[ map { $self->{script}->roll } 1 .. 10 ]
 	} 1 .. 4;
 
-	if ($dice[0] > 0.993) { $self->race(@dice[ 1 .. 3 ]); }
+	if    ($dice[0] > 0.993) { $self->race(@dice[ 1 .. 3 ]); }
 	elsif ($dice[0] > 0.989) { $self->keep_busy(@dice[ 1 .. 3 ]); }
 	elsif ($dice[0] > 0.983) { $self->restripe(@dice[ 1 .. 3 ]); }
 	elsif ($shape eq 'alone')
@@ -169,7 +184,7 @@ sub alone
 	{
 		$answer = $self->call($request);
 		$first = $answer->{asked} if !defined $first;
-		last if !$answer->{lost};
+		last                      if !$answer->{lost};
 		$self->{resolved}++;
 		$self->{session}->reconnect;
 		if (!$request->{repeatable})
@@ -193,8 +208,10 @@ sub found_or_not
 	my $found = $request->{find} ? $request->{find}->($first) : undef;
 
 	@$request{qw(asked told)} = ($first, $answer->{told});
-	$self->{books} = $request->{books_after}->() if $found && $request->{books_after};
-	@$record{qw(asked told code)} = ($first, $answer->{told}, $found ? '00000' : 'lost');
+	$self->{books} = $request->{books_after}->()
+	  if $found && $request->{books_after};
+	@$record{qw(asked told code)} =
+	  ($first, $answer->{told}, $found ? '00000' : 'lost');
 	push @{ $self->{pending} }, $record;
 	$self->{request} = undef;
 	$self->settle($found ? 'c' : 'r');
@@ -206,7 +223,9 @@ sub call
 	my ($self, $request) = @_;
 
 	$self->{count} += $request->{count} || 1;
-	return $self->{session}->ask_and_meanwhile($request->{meanwhile}, $request->{sql}, @{ $request->{arguments} })
+	return $self->{session}
+	  ->ask_and_meanwhile($request->{meanwhile}, $request->{sql},
+		@{ $request->{arguments} })
 	  if $request->{meanwhile};
 	return $self->{session}->ask($request->{sql}, @{ $request->{arguments} });
 }
@@ -217,7 +236,8 @@ sub note
 	my ($self, $request, $answer, $first) = @_;
 	my @records = @{ $request->{records} || [ $request->{record} ] };
 
-	@$_{qw(asked told code)} = ($first, @$answer{qw(told code)}) foreach @records;
+	@$_{qw(asked told code)} = ($first, @$answer{qw(told code)})
+	  foreach @records;
 	$request->{last_asked} = $answer->{asked};
 	$request->{asked} = $first;
 	$request->{told} = $answer->{told};
@@ -253,8 +273,10 @@ sub settle
 	{
 		$record->{settled} = $now;
 		$record->{began} = $record->{asked} if !defined $record->{began};
-		$record->{fate} = $record->{fate} && $record->{fate} eq 'r' ? 'r'
-		  : $record->{code} eq '00000' ? $fate : 'r';
+		$record->{fate} =
+			$record->{fate} && $record->{fate} eq 'r' ? 'r'
+		  : $record->{code} eq '00000'                ? $fate
+		  :                                             'r';
 		$record->{number} = ++$self->{number_of_records};
 		$record->{client} = $self->{number};
 		$self->{log}->add($record);
@@ -268,7 +290,7 @@ sub settle
 		$self->hand_over($_) foreach @{ $self->{fresh} };
 		push @{ $self->{own} }, @{ $self->{fresh} };
 		push @{ $self->{orders} }, @{ $self->{fresh_orders} };
-		splice @{ $self->{own} }, 0, -30 if @{ $self->{own} } > 30;
+		splice @{ $self->{own} }, 0, -30    if @{ $self->{own} } > 30;
 		splice @{ $self->{orders} }, 0, -20 if @{ $self->{orders} } > 20;
 	}
 	$self->{fresh} = [];
@@ -281,8 +303,11 @@ sub hand_over
 {
 	my ($self, $hold) = @_;
 
-	syswrite $self->{handed}, join("\t", $hold->{rid}, Simulator::Log::lines_text($hold->{lines}),
-		$hold->{expires}, $hold->{customer}) . "\n";
+	syswrite $self->{handed},
+	  join("\t",
+		$hold->{rid}, Simulator::Log::lines_text($hold->{lines}),
+		$hold->{expires}, $hold->{customer})
+	  . "\n";
 	return;
 }
 
@@ -326,14 +351,17 @@ sub transaction
 	}
 	if ($shape eq 'timeout')
 	{
-		$begin .= $dice->[2] < 0.5
+		$begin .=
+		  $dice->[2] < 0.5
 		  ? sprintf('; SET LOCAL statement_timeout = %d', 1 + $dice->[2] * 40)
 		  : sprintf('; SET LOCAL lock_timeout = %d', 1 + $dice->[2] * 10);
 		$self->{timeouts} = 1;
 	}
 	$self->{inside} = 1;
 
-	my $answer = $session->tell("$begin; INSERT INTO sim.mark VALUES ('$mark', '$self->{isolation}')");
+	my $answer = $session->tell(
+		"$begin; INSERT INTO sim.mark VALUES ('$mark', '$self->{isolation}')"
+	);
 	if ($shape =~ /^[A-Z]/ && $answer->{code} eq '00000' && $dice->[5] < 0.3)
 	{
 		$answer = $self->overtake($before);
@@ -357,13 +385,16 @@ sub transaction
 		$self->{request} = $request;
 		$answer = $self->call($request);
 		last if $answer->{lost};
-		$_->{began} = $began foreach @{ $request->{records} || [ $request->{record} ] };
+		$_->{began} = $began
+		  foreach @{ $request->{records} || [ $request->{record} ] };
 		$self->note($request, $answer, $answer->{asked});
-		if ($savepoint && ($answer->{code} ne '00000' || $intents[$n][7] < 0.4))
+		if ($savepoint
+			&& ($answer->{code} ne '00000' || $intents[$n][7] < 0.4))
 		{
 			my $undone = $session->tell('ROLLBACK TO SAVEPOINT here');
 			my $now = time;
-			foreach my $record (@{ $request->{records} || [ $request->{record} ] })
+			foreach
+			  my $record (@{ $request->{records} || [ $request->{record} ] })
 			{
 				$record->{fate} = 'r';
 			}
@@ -379,7 +410,9 @@ sub transaction
 	{
 		$session->reconnect;
 		$committed = $self->is_marked($mark);
-		$self->violation("transaction $mark is committed though nobody asked for it") if $committed;
+		$self->violation(
+			"transaction $mark is committed though nobody asked for it")
+		  if $committed;
 	}
 	elsif ($failed || $dice->[4] < 0.2)
 	{
@@ -402,7 +435,8 @@ sub transaction
 		}
 		elsif (!$committed)
 		{
-			$self->violation("COMMIT failed with $answer->{code}: $answer->{message}")
+			$self->violation(
+				"COMMIT failed with $answer->{code}: $answer->{message}")
 			  if !$self->is_tolerable($answer->{code});
 			$session->tell('ROLLBACK');
 		}
@@ -410,8 +444,10 @@ sub transaction
 	if ($self->{request})
 	{
 		# the call whose answer got lost: it may have had stock for a while
-		my @records = @{ $self->{request}{records} || [ $self->{request}{record} ] };
-		@$_{qw(asked told code began)} = ($began, time, 'lost', $began) foreach @records;
+		my @records =
+		  @{ $self->{request}{records} || [ $self->{request}{record} ] };
+		@$_{qw(asked told code began)} = ($began, time, 'lost', $began)
+		  foreach @records;
 		push @{ $self->{pending} }, @records;
 		$self->{request} = undef;
 	}
@@ -428,7 +464,8 @@ sub is_marked
 {
 	my ($self, $mark) = @_;
 
-	return $self->{session}->value('SELECT count(*) FROM sim.mark WHERE mark = ?', $mark);
+	return $self->{session}
+	  ->value('SELECT count(*) FROM sim.mark WHERE mark = ?', $mark);
 }
 
 # PREPARE TRANSACTION, and the end by another connection, sometimes after a rest
@@ -444,12 +481,17 @@ sub in_two_phases
 	{
 		$self->{resolved}++;
 		$session->reconnect;
-		return 0 if !$session->value('SELECT count(*) FROM pg_prepared_xacts WHERE gid = ?', $name);
+		return 0
+		  if !$session->value(
+			'SELECT count(*) FROM pg_prepared_xacts WHERE gid = ?', $name);
 	}
 	elsif ($answer->{code} ne '00000')
 	{
-		$self->violation("PREPARE TRANSACTION failed with $answer->{code}: $answer->{message}")
-		  if !$self->is_tolerable($answer->{code}) && $answer->{code} ne '53200';
+		$self->violation(
+			"PREPARE TRANSACTION failed with $answer->{code}: $answer->{message}"
+		  )
+		  if !$self->is_tolerable($answer->{code})
+		  && $answer->{code} ne '53200';
 		$session->tell('ROLLBACK');
 		return 0;
 	}
@@ -459,7 +501,8 @@ sub in_two_phases
 	my $other = $self->second_session;
 	while (1)
 	{
-		$answer = $other->tell(($commit ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$name'");
+		$answer = $other->tell(
+			($commit ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$name'");
 		last if $answer->{code} eq '00000';
 		# an earlier attempt had got through
 		last if $answer->{code} eq '42704' && $self->{attempted_two_phases};
@@ -471,13 +514,16 @@ sub in_two_phases
 		}
 		elsif ($answer->{code} ne '57014' && $answer->{code} ne '55000')
 		{
-			$self->violation("prepared transaction $name cannot be ended: $answer->{code} $answer->{message}");
+			$self->violation(
+				"prepared transaction $name cannot be ended: $answer->{code} $answer->{message}"
+			);
 		}
 		sleep 0.01;
 	}
 	$self->{attempted_two_phases} = 0;
 	my $there = $self->is_marked($mark);
-	$self->violation("prepared transaction $name: " . ($there ? 'its mark is there' : 'its mark is missing'))
+	$self->violation("prepared transaction $name: "
+		  . ($there ? 'its mark is there' : 'its mark is missing'))
 	  if !$there != !$commit;
 	return $commit;
 }
@@ -491,9 +537,11 @@ sub close_books
 	foreach my $sku (sort keys %{ $books->{sku} })
 	{
 		my $found = $self->{session}->value(
-			'SELECT sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = ?', $sku);
-		$self->violation("$found of $sku are on hand at the end, and $books->{sku}{$sku}{on_hand} should be", sku => $sku)
-		  if $found != $books->{sku}{$sku}{on_hand};
+			'SELECT sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = ?',
+			$sku);
+		$self->violation(
+			"$found of $sku are on hand at the end, and $books->{sku}{$sku}{on_hand} should be",
+			sku => $sku) if $found != $books->{sku}{$sku}{on_hand};
 	}
 	return;
 }

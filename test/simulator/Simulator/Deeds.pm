@@ -25,31 +25,30 @@ my $two_arrays = '?::text[], ?::bigint[]';
 
 # Weights: of one's own SKUs, of those that all buy.
 my %deeds = (
-	reserve => [ 24, 30 ],
-	cart => [ 8, 12 ],
-	batch => [ 2.5, 3.5 ],
-	confirm => [ 13, 13 ],
-	cancel => [ 9, 11 ],
-	release => [ 5, 5 ],
-	extend => [ 6, 5 ],
-	status => [ 4, 2 ],
-	available => [ 6, 2 ],
-	receive => [ 5, 4 ],
-	adjust => [ 3, 1 ],
-	set_stock => [ 2, 0 ],
-	set_stripes => [ 1, 1.5 ],
-	selling => [ 1, 0 ],
-	cancel_order => [ 3, 2 ],
-	return_units => [ 4, 2 ],
+	reserve        => [ 24, 30 ],
+	cart           => [ 8, 12 ],
+	batch          => [ 2.5, 3.5 ],
+	confirm        => [ 13, 13 ],
+	cancel         => [ 9, 11 ],
+	release        => [ 5, 5 ],
+	extend         => [ 6, 5 ],
+	status         => [ 4, 2 ],
+	available      => [ 6, 2 ],
+	receive        => [ 5, 4 ],
+	adjust         => [ 3, 1 ],
+	set_stock      => [ 2, 0 ],
+	set_stripes    => [ 1, 1.5 ],
+	selling        => [ 1, 0 ],
+	cancel_order   => [ 3, 2 ],
+	return_units   => [ 4, 2 ],
 	complete_order => [ 2, 1 ],
 	record_payment => [ 3, 1 ],
-	order_status => [ 2, 1 ],
-	repeat => [ 4, 2 ],
-	again => [ 3, 3 ],
-	twin => [ 0, 5 ],
-	upkeep => [ 0, 1.2 ],
-	catalogue => [ 0, 0.6 ]
-);
+	order_status   => [ 2, 1 ],
+	repeat         => [ 4, 2 ],
+	again          => [ 3, 3 ],
+	twin           => [ 0, 5 ],
+	upkeep         => [ 0, 1.2 ],
+	catalogue      => [ 0, 0.6 ]);
 
 my @deeds = sort keys %deeds;
 my @sum = (0, 0);
@@ -93,13 +92,17 @@ sub fails
 {
 	my ($self, $request, $answer, $text) = @_;
 	my $record = $request->{record};
+	my @row = map { defined $_ ? $_ : '-' } @{ $answer->{rows}[0] || [] };
+	my $message = $answer->{message} || '';
 
+	$message =~ s/\s+/ /g;
 	$self->violation(
-		"$record->{op}: $text (answer $answer->{code}"
-		  . ($answer->{rows}[0] ? ' ' . join(' ', map { defined $_ ? $_ : '-' } @{ $answer->{rows}[0] }) : '')
-		  . ($answer->{message} ? ' ' . ($answer->{message} =~ s/\s+/ /gr) : '') . ')',
-		rid => $record->{rid}, oid => $record->{oid}, customer => $record->{customer},
-		key => $record->{key},
+		"$record->{op}: $text (answer "
+		  . join(' ', $answer->{code}, @row, $message) . ')',
+		rid      => $record->{rid},
+		oid      => $record->{oid},
+		customer => $record->{customer},
+		key      => $record->{key},
 		sku => join(',', map { s/:.*//r } split /,/, $record->{lines} || ''));
 	return;
 }
@@ -111,6 +114,15 @@ sub expect
 	return if grep { $answer->{code} eq $_ } @codes;
 	$self->fails($request, $answer, 'expected ' . join(' or ', @codes));
 	return;
+}
+
+# The n-th number that is made of one die.
+sub another
+{
+	my ($die, $n) = @_;
+	my $number = $die * 7919 * $n;
+
+	return $number - int $number;
 }
 
 # A number from 1, mostly small.
@@ -128,7 +140,7 @@ sub lifetime
 	my $short = $self->{profile}{short_lives};
 
 	return 30 + int($die / $short * 400) if $die < $short * 0.7;
-	return 500 + int($die * 2500) if $die < $short;
+	return 500 + int($die * 2500)        if $die < $short;
 	return 90_000;
 }
 
@@ -171,8 +183,11 @@ sub ask_reserve
 	my $sku = $self->pick_sku($intent->[2], $own);
 	my $try = $intent->[5] < 0.6 ? 'try_' : '';
 
-	return $self->reserve_request($own, $try ? 'try_reserve' : 'reserve',
-		{ $sku => units($intent->[3]) }, $self->lifetime($intent->[4]),
+	return $self->reserve_request(
+		$own,
+		$try ? 'try_reserve' : 'reserve',
+		{ $sku => units($intent->[3]) },
+		$self->lifetime($intent->[4]),
 		$intent->[6] < 0.5 ? $self->new_name : undef);
 }
 
@@ -181,12 +196,17 @@ sub ask_cart
 	my ($self, $intent, $own) = @_;
 	my %lines;
 
-	$lines{ $self->pick_sku(($intent->[2] * 7919 * $_) - int($intent->[2] * 7919 * $_), $own, 1) }
-	  = 1 + int(($intent->[3] * 31 * $_ - int($intent->[3] * 31 * $_)) * 4)
-	  foreach 1 .. 2 + int($intent->[7] * 2);
-	return $self->reserve_request($own,
-		('reserve_cart', 'try_reserve_cart', 'reserve_lines')[ int($intent->[5] * 3) ],
-		\%lines, $self->lifetime($intent->[4]),
+	foreach my $n (1 .. 2 + int($intent->[7] * 2))
+	{
+		my $sku = $self->pick_sku(another($intent->[2], $n), $own, 1);
+		$lines{$sku} = 1 + int(another($intent->[3], $n) * 4);
+	}
+	return $self->reserve_request(
+		$own,
+		('reserve_cart', 'try_reserve_cart', 'reserve_lines')
+		  [ int($intent->[5] * 3) ],
+		\%lines,
+		$self->lifetime($intent->[4]),
 		$intent->[6] < 0.5 ? $self->new_name : undef);
 }
 
@@ -203,38 +223,50 @@ sub reserve_request
 	$customer ||= defined $key ? $key : $self->new_name;
 	if ($op eq 'reserve_lines')
 	{
-		$sql = "SELECT $hold_columns FROM inv_reserve_lines(?::jsonb, ?, ?, ?::interval)";
-		@arguments = ('[' . join(',', map { qq({"sku":"$_","quantity":$lines->{$_}}) } @skus) . ']');
+		$sql =
+		  "SELECT $hold_columns FROM inv_reserve_lines(?::jsonb, ?, ?, ?::interval)";
+		@arguments = (
+			'['
+			  . join(',',
+				map { qq({"sku":"$_","quantity":$lines->{$_}}) } @skus)
+			  . ']');
 	}
 	elsif ($op =~ /cart/)
 	{
 		my $shortages = $op =~ /try/ ? ', shortages' : '';
-		$sql = "SELECT $hold_columns$shortages FROM inv_$op($two_arrays, ?, ?, ?::interval)";
+		$sql =
+		  "SELECT $hold_columns$shortages FROM inv_$op($two_arrays, ?, ?, ?::interval)";
 		@arguments = (\@skus, [ @{$lines}{@skus} ]);
 	}
 	else
 	{
-		$sql = "SELECT $hold_columns FROM inv_$op(?::text, ?::bigint, ?, ?, ?::interval, ?)";
+		$sql =
+		  "SELECT $hold_columns FROM inv_$op(?::text, ?::bigint, ?, ?, ?::interval, ?)";
 		@arguments = ($skus[0], $lines->{ $skus[0] });
 	}
 	my %request = (
-		sql => $sql,
-		arguments => [ @arguments, $key, $customer, $ttl, $op =~ /cart|lines/ ? () : location_of($skus[0]) ],
-		own => $own,
-		lines => $lines,
-		lifetime => $lifetime / 1000 < $self->{profile}{max_ttl} ? $lifetime / 1000
-		  : $self->{profile}{max_ttl},
+		sql       => $sql,
+		arguments => [
+			@arguments, $key, $customer, $ttl,
+			$op =~ /cart|lines/ ? () : location_of($skus[0])
+		],
+		own      => $own,
+		lines    => $lines,
+		lifetime => $lifetime / 1000 < $self->{profile}{max_ttl}
+		? $lifetime / 1000
+		: $self->{profile}{max_ttl},
 		repeatable => defined $key,
-		scope => $op =~ /cart|lines/ ? 'cart' : 'reserve',
-		record => { op => $op, lines => $text, customer => $customer, key => $key }
-	);
+		scope      => $op =~ /cart|lines/ ? 'cart' : 'reserve',
+		record     =>
+		  { op => $op, lines => $text, customer => $customer, key => $key });
 	$request{judge} = sub { $self->judge_reserve(@_) };
 	$request{find} = sub { $self->find_hold($request{record}) };
 	$request{books_after} = sub {
 		my $books = $self->{books}->copy;
 		$self->enter_hold(\%request, $books);
 		return $books;
-	} if $own;
+	  }
+	  if $own;
 	return \%request;
 }
 
@@ -247,7 +279,8 @@ sub sure_rows
 	{
 		my $answer = $self->{session}->ask($sql, @arguments);
 		return @{ $answer->{rows} } if $answer->{code} eq '00000';
-		die "$sql: $answer->{message}\n" if !$answer->{lost} && $answer->{code} ne '57014';
+		die "$sql: $answer->{message}\n"
+		  if !$answer->{lost} && $answer->{code} ne '57014';
 		$self->{session}->reconnect if $answer->{lost};
 	}
 }
@@ -258,7 +291,8 @@ sub find_hold
 	my ($self, $record) = @_;
 	my ($row) = $self->sure_rows(
 		'SELECT reservation_id, extract(epoch FROM expires_at) FROM inv_reservation'
-		  . ' WHERE customer = ? AND line_no = 1', $record->{customer});
+		  . ' WHERE customer = ? AND line_no = 1',
+		$record->{customer});
 
 	return 0 if !$row;
 	@$record{qw(rid expires status replayed)} = (@$row, 'active', 0);
@@ -272,15 +306,17 @@ sub enter_hold
 	my $record = $request->{record};
 
 	$books->{hold}{ $record->{rid} } = {
-		rid => $record->{rid},
-		lines => { %{ $request->{lines} } },
-		prices => { map { $_ => $books->{sku}{$_}{price} } keys %{ $request->{lines} } },
+		rid    => $record->{rid},
+		lines  => { %{ $request->{lines} } },
+		prices => {
+			map { $_ => $books->{sku}{$_}{price} } keys %{ $request->{lines} }
+		},
 		expires => $record->{expires},
 		# that is when it was made, exactly
-		created => $record->{expires} - $request->{lifetime},
+		created  => $record->{expires} - $request->{lifetime},
 		customer => $record->{customer},
-		keyed => defined $record->{key},
-		state => 'active'
+		keyed    => defined $record->{key},
+		state    => 'active'
 	};
 	return;
 }
@@ -295,15 +331,20 @@ sub judge_reserve
 	{
 		@$record{qw(rid status expires replayed available)} = @$row;
 		$self->fails($request, $answer, 'a new hold is not active')
-		  if $row->[1] ne 'active' && !($row->[3] && ($request->{repeated} || $request->{shared_key}));
+		  if $row->[1] ne 'active'
+		  && !($row->[3] && ($request->{repeated} || $request->{shared_key}));
 		$self->fails($request, $answer, 'nothing is there to be replayed')
 		  if $row->[3] && !$request->{repeated} && !$request->{shared_key};
-		$self->fails($request, $answer, 'available is negative') if $row->[4] < 0;
+		$self->fails($request, $answer, 'available is negative')
+		  if $row->[4] < 0;
 		my $early = $request->{asked} + $request->{lifetime} - BLUR;
 		my $late = $request->{told} + $request->{lifetime} + BLUR;
-		$self->fails($request, $answer, sprintf('a hold of %s s, made between %.6f and %.6f',
-			@$request{qw(lifetime asked told)}))
-		  if !$request->{shared_key} && ($row->[2] < $early || $row->[2] > $late);
+		$self->fails(
+			$request, $answer,
+			sprintf('a hold of %s s, made between %.6f and %.6f',
+				@$request{qw(lifetime asked told)}))
+		  if !$request->{shared_key}
+		  && ($row->[2] < $early || $row->[2] > $late);
 		if ($own)
 		{
 			$self->judge_own_hold($answer, $request, $row);
@@ -311,12 +352,20 @@ sub judge_reserve
 		}
 		elsif (!$record->{key} || !$request->{shared_key} || !$row->[3])
 		{
-			push @{ $self->{fresh} }, { rid => $row->[0], lines => $request->{lines},
-				expires => $row->[2], customer => $record->{customer} };
+			push @{ $self->{fresh} },
+			  {
+				rid      => $row->[0],
+				lines    => $request->{lines},
+				expires  => $row->[2],
+				customer => $record->{customer}
+			  };
 		}
 		push @{ $self->{keys} }, { rid => $row->[0], request => $request }
 		  if $record->{key} && !$self->{inside} && !$request->{records};
-		$self->{maybe_undone} = $request if $record->{key} && $self->{inside} && !$request->{records}
+		$self->{maybe_undone} = $request
+		  if $record->{key}
+		  && $self->{inside}
+		  && !$request->{records}
 		  && !$request->{shared_key};
 		splice @{ $self->{keys} }, 0, -12 if @{ $self->{keys} } > 12;
 		return;
@@ -331,7 +380,8 @@ sub judge_reserve
 		{
 			my @short;
 			push @short, "$1:$3:$2"
-			  while $short =~ /"sku": "([^"]+)", "location": "[^"]*", "available": (\d+), "requested": (\d+)/g;
+			  while $short =~
+			  /"sku": "([^"]+)", "location": "[^"]*", "available": (\d+), "requested": (\d+)/g;
 			$record->{short} = join ',', @short;
 		}
 		else
@@ -343,17 +393,20 @@ sub judge_reserve
 	{
 		my @short;
 		push @short, "$1:$2:$3"
-		  while $answer->{message} =~ /SKU "([^"]+)": (\d+) requested, (\d+) available/g;
+		  while $answer->{message} =~
+		  /SKU "([^"]+)": (\d+) requested, (\d+) available/g;
 		$record->{short} = join ',', @short;
 	}
 	if ($record->{code} eq 'IV001')
 	{
-		$self->fails($request, $answer, 'refused without saying what is short')
+		$self->fails($request, $answer,
+			'refused without saying what is short')
 		  if $record->{short} eq '';
 		foreach my $short (split /,/, $record->{short})
 		{
 			my ($sku, $wanted, $available) = split /:/, $short;
-			$self->fails($request, $answer, "refused $wanted of $sku with $available available")
+			$self->fails($request, $answer,
+				"refused $wanted of $sku with $available available")
 			  if $available >= $wanted || $wanted != $request->{lines}{$sku};
 		}
 		$self->judge_own_refusal($answer, $request) if $own;
@@ -361,7 +414,9 @@ sub judge_reserve
 	}
 	if ($answer->{code} eq 'IV006' && $own)
 	{
-		return if grep { !$self->{books}{sku}{$_}{selling} } keys %{ $request->{lines} };
+		return
+		  if grep { !$self->{books}{sku}{$_}{selling} }
+		  keys %{ $request->{lines} };
 	}
 	$self->fails($request, $answer, 'not an answer to this');
 	return;
@@ -380,16 +435,19 @@ sub judge_own_hold
 		my ($least, $most, $without_dead) =
 		  $books->available($sku, @$request{qw(asked told)});
 
-		$self->fails($request, $answer, "held $units of $sku, of which $most were there")
+		$self->fails($request, $answer,
+			"held $units of $sku, of which $most were there")
 		  if $units > $most;
 		$self->fails($request, $answer, "held $sku, which is not on sale")
 		  if !$books->{sku}{$sku}{selling};
-		$left_most = $most - $units if !defined $left_most || $most - $units < $left_most;
+		$left_most = $most - $units
+		  if !defined $left_most || $most - $units < $left_most;
 		my $here = $books->{sku}{$sku}{striped} ? 0 : $without_dead - $units;
 		$left_least = $here if !defined $left_least || $here < $left_least;
 	}
 	return if $request->{repeated} || $request->{numbers_may_differ};
-	$self->fails($request, $answer, "between $left_least and $left_most should be available")
+	$self->fails($request, $answer,
+		"between $left_least and $left_most should be available")
 	  if $row->[4] > $left_most || $row->[4] < $left_least;
 	return;
 }
@@ -398,7 +456,8 @@ sub judge_own_refusal
 {
 	my ($self, $answer, $request) = @_;
 	my $books = $self->{books};
-	my %short = map { (split /:/)[ 0, 2 ] } split /,/, $request->{record}{short};
+	my %short = map { (split /:/)[ 0, 2 ] } split /,/,
+	  $request->{record}{short};
 
 	# What was free for the whole time of the last attempt, was free.  (A batch
 	# may say what there was before its first request took some.)
@@ -406,18 +465,25 @@ sub judge_own_refusal
 	{
 		my $units = $request->{lines}{$sku};
 		my ($least, $most) =
-		  $books->available_to_buyer($sku, $request->{last_asked}, $request->{told});
+		  $books->available_to_buyer($sku, $request->{last_asked},
+			$request->{told});
 
-		$self->fails($request, $answer, "refused $units of $sku, of which $least were there")
+		$self->fails($request, $answer,
+			"refused $units of $sku, of which $least were there")
 		  if exists $short{$sku} && $least >= $units;
 		$self->fails($request, $answer,
-			"$short{$sku} of $sku said to be available, between $least and $most are")
-		  if exists $short{$sku} && !$request->{records} && !$request->{numbers_may_differ}
-		  && ($short{$sku} > ($most > 0 ? $most : 0) || $short{$sku} < $least);
-		$self->fails($request, $answer, "$sku is short, $most are there, and it is not named")
+			"$short{$sku} of $sku said to be available, between $least and $most are"
+		  )
+		  if exists $short{$sku}
+		  && !$request->{records}
+		  && !$request->{numbers_may_differ}
+		  && ( $short{$sku} > ($most > 0 ? $most : 0)
+			|| $short{$sku} < $least);
+		$self->fails($request, $answer,
+			"$sku is short, $most are there, and it is not named")
 		  if !exists $short{$sku} && $most < $units;
 	}
-	$self->{judged}{ 'own refusals' }++;
+	$self->{judged}{'own refusals'}++;
 	return;
 }
 
@@ -428,12 +494,11 @@ sub ask_batch
 
 	foreach my $n (1 .. 2 + int($intent->[7] * $intent->[7] * 20))
 	{
-		my $die = $intent->[2] * 997 * $n;
-		push @skus, $self->pick_sku($die - int $die, $own, 1);
-		$die = $intent->[3] * 991 * $n;
-		push @units, units($die - int $die);
+		push @skus, $self->pick_sku(another($intent->[2], $n), $own, 1);
+		push @units, units(another($intent->[3], $n));
 	}
-	return $self->batch_request($own, \@skus, \@units, $self->lifetime($intent->[4]));
+	return $self->batch_request($own, \@skus, \@units,
+		$self->lifetime($intent->[4]));
 }
 
 sub batch_request
@@ -441,19 +506,27 @@ sub batch_request
 	my ($self, $own, $skus, $units, $lifetime) = @_;
 	my @keys = map { $self->new_name } @$skus;
 	my @records = map {
-		{ op => 'reserve_batch', lines => "$skus->[$_]:$units->[$_]", customer => $keys[$_], key => $keys[$_] }
+		{
+			op       => 'reserve_batch',
+			lines    => "$skus->[$_]:$units->[$_]",
+			customer => $keys[$_],
+			key      => $keys[$_]
+		}
 	} 0 .. $#$skus;
 	return {
-		sql => "SELECT $hold_columns, error FROM inv_reserve_batch($two_arrays, ?::text[], ?::text[], ?::interval)",
-		arguments => [ $skus, $units, \@keys, \@keys, "$lifetime milliseconds" ],
-		lifetime => $lifetime / 1000 < $self->{profile}{max_ttl} ? $lifetime / 1000
-		  : $self->{profile}{max_ttl},
-		own => $own,
+		sql =>
+		  "SELECT $hold_columns, error FROM inv_reserve_batch($two_arrays, ?::text[], ?::text[], ?::interval)",
+		arguments =>
+		  [ $skus, $units, \@keys, \@keys, "$lifetime milliseconds" ],
+		lifetime => $lifetime / 1000 < $self->{profile}{max_ttl}
+		? $lifetime / 1000
+		: $self->{profile}{max_ttl},
+		own        => $own,
 		repeatable => 1,
-		count => scalar @$skus,
-		record => $records[0],
-		records => \@records,
-		judge => sub { $self->judge_batch(@_) }
+		count      => scalar @$skus,
+		record     => $records[0],
+		records    => \@records,
+		judge      => sub { $self->judge_batch(@_) }
 	};
 }
 
@@ -462,7 +535,8 @@ sub judge_batch
 {
 	my ($self, $answer, $request) = @_;
 
-	if ($answer->{code} ne '00000' || @{ $answer->{rows} } != @{ $request->{records} })
+	if ($answer->{code} ne '00000'
+		|| @{ $answer->{rows} } != @{ $request->{records} })
 	{
 		$self->fails($request, $answer, 'not a row for each request');
 	}
@@ -471,22 +545,35 @@ sub judge_batch
 		my $record = $request->{records}[$n];
 		my $row = $answer->{rows}[$n];
 		my ($sku, $units) = split /:/, $record->{lines};
-		my %single = (%$request, record => $record, lines => { $sku => $units });
+		my %single =
+		  (%$request, record => $record, lines => { $sku => $units });
 
 		@$record{qw(asked told)} = @$request{qw(asked told)};
 		$record->{code} = $row->[5] || '00000';
-		my %answer = (code => $record->{code} eq 'IV001' ? '00000' : $record->{code}, rows => [ [ @$row[ 0 .. 4 ] ] ]);
+		my %answer = (
+			code => $record->{code} eq 'IV001' ? '00000' : $record->{code},
+			rows => [ [ @$row[ 0 .. 4 ] ] ]);
 		$record->{op} = 'try_batch';
 		$self->judge_reserve(\%answer, \%single);
 		$record->{op} = 'reserve_batch';
 		# what was reserved in a batch can be repeated singly
 		next if !defined $record->{rid} || $self->{inside};
 		my $ttl = $request->{arguments}[4];
-		push @{ $self->{keys} }, { rid => $record->{rid}, request => {
-			own => $request->{own},
-			sql => "SELECT $hold_columns FROM inv_reserve(?::text, ?::bigint, ?, ?, ?::interval)",
-			arguments => [ $sku, $units, $record->{key}, $record->{customer}, $ttl ],
-			record => { op => 'reserve', map { $_ => $record->{$_} } qw(lines customer key) } } };
+		push @{ $self->{keys} },
+		  {
+			rid     => $record->{rid},
+			request => {
+				own => $request->{own},
+				sql =>
+				  "SELECT $hold_columns FROM inv_reserve(?::text, ?::bigint, ?, ?, ?::interval)",
+				arguments =>
+				  [ $sku, $units, $record->{key}, $record->{customer}, $ttl ],
+				record => {
+					op => 'reserve',
+					map { $_ => $record->{$_} } qw(lines customer key)
+				}
+			}
+		  };
 	}
 	return;
 }
@@ -503,7 +590,8 @@ sub ask_again
 	return {
 		%$undone,
 		repeated => 0,
-		record => { map { $_ => $undone->{record}{$_} } qw(op lines customer key) },
+		record   =>
+		  { map { $_ => $undone->{record}{$_} } qw(op lines customer key) },
 		judge => sub { $self->judge_reserve(@_) }
 	};
 }
@@ -518,7 +606,9 @@ sub ask_repeat
 	my $other = $intent->[5] < 0.2;
 	my $record = { %{ $again{record} } };
 
-	delete @$record{qw(rid status expires replayed available code asked told began settled fate number)};
+	delete @$record{
+		qw(rid status expires replayed available code asked told began settled fate number)
+	};
 	my @arguments = @{ $again{arguments} };
 	if ($other)
 	{
@@ -526,7 +616,9 @@ sub ask_repeat
 		my $json = $again{record}{op} eq 'reserve_lines';
 		my ($units, $customer, $ttl) = $json ? (undef, 2, 3) : (1, 3, 4);
 		if ($intent->[3] < 0.4 || $json) { $arguments[$ttl] = '77 seconds'; }
-		elsif ($intent->[3] < 0.6) { $arguments[$customer] = 'somebody else'; }
+		elsif ($intent->[3] < 0.6) {
+			$arguments[$customer] = 'somebody else';
+		}
 		elsif (ref $arguments[$units])
 		{
 			$arguments[$units] = [ map { $_ + 1 } @{ $arguments[$units] } ];
@@ -535,10 +627,10 @@ sub ask_repeat
 	}
 	return {
 		%again,
-		arguments => \@arguments,
-		record => { %$record, op => "repeat_$record->{op}" },
+		arguments  => \@arguments,
+		record     => { %$record, op => "repeat_$record->{op}" },
 		repeatable => 1,
-		judge => sub {
+		judge      => sub {
 			my ($answer, $request) = @_;
 			if ($other)
 			{
@@ -547,7 +639,8 @@ sub ask_repeat
 			}
 			$self->expect($request, $answer, '00000');
 			my $row = $answer->{rows}[0];
-			@{ $request->{record} }{qw(rid status expires replayed available)} = @$row;
+			@{ $request->{record} }{qw(rid status expires replayed available)}
+			  = @$row;
 			$self->fails($request, $answer, "this key made $first->{rid}")
 			  if !$row->[3] || $row->[0] ne $first->{rid};
 		}
@@ -562,7 +655,8 @@ sub ask_twin
 	# they come by in the same moment, more or less
 	my $slot = int(time() * 20);
 	my $dice = Simulator::Dice->new($slot, $profile->{seed});
-	my $request = $self->reserve_request(0, 'try_reserve',
+	my $request = $self->reserve_request(
+		0, 'try_reserve',
 		{ $self->pick_sku($dice->roll, 0) => units($dice->roll) },
 		$self->lifetime($dice->roll), "twin-$slot");
 
@@ -582,7 +676,7 @@ sub pick_hold
 	if ($own)
 	{
 		my @ids = sort keys %{ $self->{books}{hold} };
-		return if !@ids;
+		return                        if !@ids;
 		$self->forget_old_holds(@ids) if @ids > 40;
 		@ids = sort keys %{ $self->{books}{hold} };
 		return $self->{books}{hold}{ $ids[ $die * @ids ] };
@@ -592,8 +686,10 @@ sub pick_hold
 		my $hold = $self->hold_on_the_brink;
 		return $hold if $hold;
 	}
-	my $list = $inside && @{ $self->{fresh} } ? $self->{fresh}
-	  : $die < 0.5 ? $self->{own} : $self->{met};
+	my $list =
+		$inside && @{ $self->{fresh} } ? $self->{fresh}
+	  : $die < 0.5                     ? $self->{own}
+	  :                                  $self->{met};
 	return if !@$list;
 	$die = $die * 2 - int($die * 2);
 	# mostly one of the newest
@@ -627,7 +723,7 @@ sub forget_old_holds
 	foreach my $id (@ids)
 	{
 		delete $books->{hold}{$id} if $books->{hold}{$id}{state} ne 'active';
-		last if keys %{ $books->{hold} } <= 25;
+		last                       if keys %{ $books->{hold} } <= 25;
 	}
 	return;
 }
@@ -639,7 +735,7 @@ sub codes_for_live
 	my $state = Simulator::Books::state_of($hold, @$request{qw(asked told)});
 	my @purged = $self->{profile}{purges} && !$hold->{keyed} ? ('IV003') : ();
 
-	return ('00000') if $state eq 'live';
+	return ('00000')          if $state eq 'live';
 	return ('IV002', @purged) if $state eq 'dead' || $state eq 'expired';
 	return ('IV002', '00000', @purged) if $state eq 'either';
 	return ('IV008', @purged);
@@ -666,16 +762,22 @@ sub ask_confirm
 	my $paid = $intent->[5] < 0.5 ? 'paid' : 'pending';
 	my $stranger = $intent->[3] < 0.03;
 
-	return $self->hold_request($hold, $own,
-		sql => 'SELECT order_id, status, total, replayed FROM inv_confirm(?::uuid, ?, ?, ?)',
-		arguments => [ $hold->{rid}, $key, $stranger ? 'somebody else' : $hold->{customer}, $paid ],
+	return $self->hold_request(
+		$hold, $own,
+		sql =>
+		  'SELECT order_id, status, total, replayed FROM inv_confirm(?::uuid, ?, ?, ?)',
+		arguments => [
+			$hold->{rid}, $key,
+			$stranger ? 'somebody else' : $hold->{customer}, $paid
+		],
 		repeatable => 1,
-		record => { op => 'confirm', key => $key },
-		judge => sub {
+		record     => { op => 'confirm', key => $key },
+		judge      => sub {
 			my ($answer, $request) = @_;
 			my $record = $request->{record};
 			my $row = $answer->{rows}[0];
-			my $state = $own && Simulator::Books::state_of($hold, @$request{qw(asked told)});
+			my $state = $own
+			  && Simulator::Books::state_of($hold, @$request{qw(asked told)});
 
 			if ($answer->{code} eq '00000')
 			{
@@ -685,7 +787,12 @@ sub ask_confirm
 			if (!$own)
 			{
 				$self->expect($request, $answer, @any_hold_code);
-				push @{ $self->{fresh_orders} }, { oid => $row->[0], rid => $hold->{rid}, lines => $hold->{lines} }
+				push @{ $self->{fresh_orders} },
+				  {
+					oid   => $row->[0],
+					rid   => $hold->{rid},
+					lines => $hold->{lines}
+				  }
 				  if $answer->{code} eq '00000';
 				return;
 			}
@@ -696,19 +803,32 @@ sub ask_confirm
 				  if $row->[0] ne $hold->{oid} || !$row->[3];
 				return;
 			}
-			$self->expect($request, $answer, $self->codes_for_live($hold, $request));
+			$self->expect($request, $answer,
+				$self->codes_for_live($hold, $request));
 			return if $answer->{code} ne '00000';
 			my $total = 0;
-			$total += $hold->{lines}{$_} * $hold->{prices}{$_} foreach keys %{ $hold->{lines} };
-			$self->fails($request, $answer, "total should be $total") if $row->[2] != $total;
-			$self->fails($request, $answer, 'it had not been confirmed before')
+			$total += $hold->{lines}{$_} * $hold->{prices}{$_}
+			  foreach keys %{ $hold->{lines} };
+			$self->fails($request, $answer, "total should be $total")
+			  if $row->[2] != $total;
+			$self->fails($request, $answer,
+				'it had not been confirmed before')
 			  if $row->[3] && !$request->{repeated};
 			$hold->{state} = 'confirmed';
 			$hold->{oid} = $row->[0];
 			my $books = $self->{books};
-			$books->{sku}{$_}{on_hand} -= $hold->{lines}{$_} foreach keys %{ $hold->{lines} };
-			$books->{order}{ $row->[0] } = { oid => $row->[0], rid => $hold->{rid}, status => 'confirmed', pay => $paid,
-				lines => { map { $_ => [ $hold->{lines}{$_}, 0 ] } keys %{ $hold->{lines} } } };
+			$books->{sku}{$_}{on_hand} -= $hold->{lines}{$_}
+			  foreach keys %{ $hold->{lines} };
+			$books->{order}{ $row->[0] } = {
+				oid    => $row->[0],
+				rid    => $hold->{rid},
+				status => 'confirmed',
+				pay    => $paid,
+				lines  => {
+					map { $_ => [ $hold->{lines}{$_}, 0 ] }
+					  keys %{ $hold->{lines} }
+				}
+			};
 		});
 }
 
@@ -717,8 +837,9 @@ sub ask_cancel
 	my ($self, $intent, $own, $inside) = @_;
 	my $hold = $self->pick_hold($intent->[2], $own, $inside) or return;
 
-	return $self->cancel_request($hold, $own,
-		key => $intent->[6] < 0.4 ? $self->new_name : undef,
+	return $self->cancel_request(
+		$hold, $own,
+		key      => $intent->[6] < 0.4 ? $self->new_name   : undef,
 		customer => $intent->[5] < 0.5 ? $hold->{customer} : undef,
 		stranger => $intent->[3] < 0.03);
 }
@@ -728,23 +849,35 @@ sub cancel_request
 	my ($self, $hold, $own, %option) = @_;
 	my ($key, $stranger) = @option{qw(key stranger)};
 
-	return $self->hold_request($hold, $own,
-		sql => 'SELECT reservation_id, status, replayed FROM inv_cancel(?::uuid, ?, ?)',
-		arguments => [ $hold->{rid}, $key, $stranger ? 'somebody else' : $option{customer} ],
+	return $self->hold_request(
+		$hold, $own,
+		sql =>
+		  'SELECT reservation_id, status, replayed FROM inv_cancel(?::uuid, ?, ?)',
+		arguments => [
+			$hold->{rid}, $key,
+			$stranger ? 'somebody else' : $option{customer}
+		],
 		repeatable => 1,
-		record => { op => 'cancel', key => $key },
-		judge => sub {
+		record     => { op => 'cancel', key => $key },
+		judge      => sub {
 			my ($answer, $request) = @_;
 			my $record = $request->{record};
 			my $row = $answer->{rows}[0];
-			my $state = $own && Simulator::Books::state_of($hold, @$request{qw(asked told)});
+			my $state = $own
+			  && Simulator::Books::state_of($hold, @$request{qw(asked told)});
 
-			@$record{qw(status replayed)} = @$row[ 1, 2 ] if $answer->{code} eq '00000';
+			@$record{qw(status replayed)} = @$row[ 1, 2 ]
+			  if $answer->{code} eq '00000';
 			return $self->expect($request, $answer, 'IV003') if $stranger;
-			return $self->expect($request, $answer, qw(00000 IV003 IV008)) if !$own;
-			return $self->expect($request, $answer, 'IV008') if $state eq 'confirmed';
+			return $self->expect($request, $answer, qw(00000 IV003 IV008))
+			  if !$own;
+			return $self->expect($request, $answer, 'IV008')
+			  if $state eq 'confirmed';
 			$self->expect($request, $answer, '00000',
-				$self->{profile}{purges} && !$hold->{keyed} && $state ne 'live' ? 'IV003' : ());
+					 $self->{profile}{purges}
+				  && !$hold->{keyed}
+				  && $state ne 'live' ? 'IV003' : ());
+
 			if ($answer->{code} eq 'IV003')
 			{
 				$hold->{state} = 'expired' if $state ne 'cancelled';
@@ -753,9 +886,12 @@ sub cancel_request
 			my $found = $row->[1];
 			$self->fails($request, $answer, "the hold is $state")
 			  if $found !~ /^(?:cancelled|expired)$/
-			  || ($state eq 'live' || $state eq 'cancelled') && $found ne 'cancelled'
-			  || ($state eq 'dead' || $state eq 'expired') && $found ne 'expired';
-			$self->fails($request, $answer, 'it had not been cancelled before')
+			  || ($state eq 'live' || $state eq 'cancelled')
+			  && $found ne 'cancelled'
+			  || ($state eq 'dead' || $state eq 'expired')
+			  && $found ne 'expired';
+			$self->fails($request, $answer,
+				'it had not been cancelled before')
 			  if $row->[2] && $state eq 'live' && !$request->{repeated};
 			$self->fails($request, $answer, 'it had been cancelled before')
 			  if !$row->[2] && ($state eq 'cancelled');
@@ -773,23 +909,28 @@ sub ask_release
 	my $units = 1 + int($intent->[3] * ($hold->{lines}{$sku} + 0.3));
 	my $key = $self->new_name;
 
-	return $self->hold_request($hold, $own,
-		sql => 'SELECT reservation_id, status, replayed FROM inv_release(?::uuid, ?, ?::bigint, ?)',
-		arguments => [ $hold->{rid}, $sku, $units, $key ],
+	return $self->hold_request(
+		$hold, $own,
+		sql =>
+		  'SELECT reservation_id, status, replayed FROM inv_release(?::uuid, ?, ?::bigint, ?)',
+		arguments  => [ $hold->{rid}, $sku, $units, $key ],
 		repeatable => 1,
 		record => { op => 'release', key => $key, lines => "$sku:$units" },
-		judge => sub {
+		judge  => sub {
 			my ($answer, $request) = @_;
 			my $record = $request->{record};
 			my $row = $answer->{rows}[0];
 
-			@$record{qw(status replayed)} = @$row[ 1, 2 ] if $answer->{code} eq '00000';
-			return $self->expect($request, $answer, @any_hold_code, '22023') if !$own;
+			@$record{qw(status replayed)} = @$row[ 1, 2 ]
+			  if $answer->{code} eq '00000';
+			return $self->expect($request, $answer, @any_hold_code, '22023')
+			  if !$own;
 			my @codes = $self->codes_for_live($hold, $request);
 			@codes = map { $_ eq '00000' ? '22023' : $_ } @codes
 			  if $units > ($hold->{lines}{$sku} || 0);
 			$self->expect($request, $answer, @codes);
 			return if $answer->{code} ne '00000';
+
 			if ($units == Simulator::Books::held_by($hold))
 			{
 				$self->fails($request, $answer, 'nothing is left of it')
@@ -811,18 +952,21 @@ sub ask_extend
 	my $lifetime = $self->lifetime($intent->[4]);
 	my $key = $intent->[6] < 0.4 ? $self->new_name : undef;
 
-	return $self->hold_request($hold, $own,
-		sql => 'SELECT extract(epoch FROM inv_extend(?::uuid, ?::interval, ?))',
-		arguments => [ $hold->{rid}, "$lifetime milliseconds", $key ],
+	return $self->hold_request(
+		$hold, $own,
+		sql =>
+		  'SELECT extract(epoch FROM inv_extend(?::uuid, ?::interval, ?))',
+		arguments  => [ $hold->{rid}, "$lifetime milliseconds", $key ],
 		repeatable => defined $key,
-		record => { op => 'extend', key => $key },
-		judge => sub {
+		record     => { op => 'extend', key => $key },
+		judge      => sub {
 			my ($answer, $request) = @_;
 			my $expires = $answer->{rows}[0] && $answer->{rows}[0][0];
 
 			$request->{record}{expires} = $expires;
 			return $self->expect($request, $answer, @any_hold_code) if !$own;
-			$self->expect($request, $answer, $self->codes_for_live($hold, $request));
+			$self->expect($request, $answer,
+				$self->codes_for_live($hold, $request));
 			return if $answer->{code} ne '00000';
 			my $latest = $hold->{created} + $self->{profile}{max_ttl};
 			my ($from, $to) = map {
@@ -830,7 +974,8 @@ sub ask_extend
 				$until = $latest if $until > $latest;
 				$until > $hold->{expires} ? $until : $hold->{expires}
 			} @$request{qw(asked told)};
-			$self->fails($request, $answer, sprintf('it should live until %.6f to %.6f', $from, $to))
+			$self->fails($request, $answer,
+				sprintf('it should live until %.6f to %.6f', $from, $to))
 			  if $expires < $from - BLUR || $expires > $to + BLUR;
 			$hold->{expires} = $expires;
 		},
@@ -838,7 +983,8 @@ sub ask_extend
 		find => sub {
 			my ($row) = $self->sure_rows(
 				'SELECT extract(epoch FROM expires_at) FROM inv_reservation'
-				  . ' WHERE reservation_id = ? AND line_no = 1', $hold->{rid});
+				  . ' WHERE reservation_id = ? AND line_no = 1',
+				$hold->{rid});
 			$hold->{expires} = $row->[0] if $own && $row;
 			return 0;
 		});
@@ -849,28 +995,40 @@ sub ask_status
 	my ($self, $intent, $own, $inside) = @_;
 	my $hold = $self->pick_hold($intent->[2], $own, $inside) or return;
 
-	return $self->hold_request($hold, $own,
-		sql => 'SELECT status, order_id, (SELECT string_agg(concat(line->>\'sku\', \':\', line->>\'quantity\'), \',\' ORDER BY line->>\'sku\')'
+	return $self->hold_request(
+		$hold, $own,
+		sql =>
+		  'SELECT status, order_id, (SELECT string_agg(concat(line->>\'sku\', \':\', line->>\'quantity\'), \',\' ORDER BY line->>\'sku\')'
 		  . ' FROM jsonb_array_elements(lines) AS line) FROM inv_reservation_status(?::uuid)',
-		arguments => [ $hold->{rid} ],
+		arguments  => [ $hold->{rid} ],
 		repeatable => 1,
-		record => { op => 'status' },
-		judge => sub {
+		record     => { op => 'status' },
+		judge      => sub {
 			my ($answer, $request) = @_;
 			my $row = $answer->{rows}[0];
-			my $state = Simulator::Books::state_of({ state => 'active', %$hold }, @$request{qw(asked told)});
+			my $state =
+			  Simulator::Books::state_of({ state => 'active', %$hold },
+				@$request{qw(asked told)});
 
-			$request->{record}{status} = $row->[0] if $row;
+			$request->{record}{status} = $row->[0]                   if $row;
 			return $self->expect($request, $answer, qw(00000 IV003)) if !$own;
 			$self->expect($request, $answer, '00000',
-				$self->{profile}{purges} && !$hold->{keyed} && $state ne 'live' && $state ne 'confirmed' ? 'IV003' : ());
+					 $self->{profile}{purges}
+				  && !$hold->{keyed}
+				  && $state ne 'live'
+				  && $state ne 'confirmed' ? 'IV003' : ());
 			return if $answer->{code} ne '00000';
-			my %right = (live => 'active', dead => 'expired', either => 'active|expired');
+			my %right = (
+				live   => 'active',
+				dead   => 'expired',
+				either => 'active|expired');
 			my $right = $right{$state} || $state;
-			$self->fails($request, $answer, "it should be $right") if $row->[0] !~ /^(?:$right)$/;
+			$self->fails($request, $answer, "it should be $right")
+			  if $row->[0] !~ /^(?:$right)$/;
 			my $lines = Simulator::Log::lines_text($hold->{lines});
 			$self->fails($request, $answer, "it should have $lines")
-			  if $state ne 'cancelled' && (defined $row->[2] ? $row->[2] : '') ne $lines;
+			  if $state ne 'cancelled'
+			  && (defined $row->[2] ? $row->[2] : '') ne $lines;
 			$self->fails($request, $answer, 'wrong order')
 			  if (defined $row->[1] ? $row->[1] : '') ne ($hold->{oid} || '');
 		});
@@ -905,24 +1063,34 @@ sub order_request
 	my ($self, $order, $own, $op, $sql, $arguments, %option) = @_;
 
 	return {
-		sql => "SELECT $order_columns FROM $sql",
-		arguments => [ $order->{oid}, @$arguments ],
-		own => $own,
+		sql        => "SELECT $order_columns FROM $sql",
+		arguments  => [ $order->{oid}, @$arguments ],
+		own        => $own,
 		repeatable => 1,
-		record => { op => $op, oid => $order->{oid}, rid => $order->{rid},
-			key => $option{key}, lines => $option{lines} },
+		record     => {
+			op    => $op,
+			oid   => $order->{oid},
+			rid   => $order->{rid},
+			key   => $option{key},
+			lines => $option{lines}
+		},
 		judge => sub {
 			my ($answer, $request) = @_;
 			my $row = $answer->{rows}[0];
 
 			$request->{record}{status} = "$row->[2] $row->[3]" if $row;
-			return $self->expect($request, $answer, '00000', 'IV008', @{ $option{codes} || [] }) if !$own;
+			return $self->expect($request, $answer, '00000', 'IV008',
+				@{ $option{codes} || [] })
+			  if !$own;
 			my ($code, $change) = $option{move}->();
 			$self->expect($request, $answer, $code);
 			return if $code ne '00000';
 			$change->();
-			$self->fails($request, $answer, "the order should be $order->{status} $order->{pay}")
-			  if $row->[2] ne $order->{status} || $row->[3] ne $order->{pay} || $row->[1] ne $order->{rid};
+			$self->fails($request, $answer,
+				"the order should be $order->{status} $order->{pay}")
+			  if $row->[2] ne $order->{status}
+			  || $row->[3] ne $order->{pay}
+			  || $row->[1] ne $order->{rid};
 		}
 	};
 }
@@ -933,21 +1101,27 @@ sub ask_cancel_order
 	my $order = $self->pick_order($intent->[2], $own) or return;
 	my $key = $intent->[6] < 0.5 ? $self->new_name : undef;
 
-	return $self->order_request($order, $own, 'cancel_order',
-		'inv_cancel_order(?::uuid, key => ?)', [$key],
-		key => $key,
+	return $self->order_request(
+		$order, $own,
+		'cancel_order',
+		'inv_cancel_order(?::uuid, key => ?)',
+		[$key],
+		key  => $key,
 		move => sub {
 			return 'IV008' if $order->{status} eq 'completed';
-			return ('00000', sub {
-				return if $order->{status} eq 'cancelled';
-				$order->{status} = 'cancelled';
-				foreach my $sku (keys %{ $order->{lines} })
-				{
-					my $line = $order->{lines}{$sku};
-					$self->{books}{sku}{$sku}{on_hand} += $line->[0] - $line->[1];
-					$line->[1] = $line->[0];
-				}
-			});
+			return (
+				'00000',
+				sub {
+					return if $order->{status} eq 'cancelled';
+					$order->{status} = 'cancelled';
+					foreach my $sku (keys %{ $order->{lines} })
+					{
+						my $line = $order->{lines}{$sku};
+						$self->{books}{sku}{$sku}{on_hand} +=
+						  $line->[0] - $line->[1];
+						$line->[1] = $line->[0];
+					}
+				});
 		});
 }
 
@@ -961,19 +1135,23 @@ sub ask_return_units
 	my $units = units($intent->[3]);
 	my $key = $self->new_name;
 
-	return $self->order_request($order, $own, 'return',
-		'inv_return(?::uuid, ?, ?::bigint, key => ?)', [ $sku, $units, $key ],
-		key => $key,
+	return $self->order_request(
+		$order, $own, 'return',
+		'inv_return(?::uuid, ?, ?::bigint, key => ?)',
+		[ $sku, $units, $key ],
+		key   => $key,
 		lines => "$sku:$units",
 		codes => ['22023'],
-		move => sub {
+		move  => sub {
 			my $line = $order->{lines}{$sku};
 			return 'IV008' if $order->{status} eq 'cancelled';
 			return '22023' if $units > $line->[0] - $line->[1];
-			return ('00000', sub {
-				$line->[1] += $units;
-				$self->{books}{sku}{$sku}{on_hand} += $units;
-			});
+			return (
+				'00000',
+				sub {
+					$line->[1] += $units;
+					$self->{books}{sku}{$sku}{on_hand} += $units;
+				});
 		});
 }
 
@@ -982,8 +1160,11 @@ sub ask_complete_order
 	my ($self, $intent, $own) = @_;
 	my $order = $self->pick_order($intent->[2], $own) or return;
 
-	return $self->order_request($order, $own, 'complete_order',
-		'inv_complete_order(?::uuid)', [],
+	return $self->order_request(
+		$order, $own,
+		'complete_order',
+		'inv_complete_order(?::uuid)',
+		[],
 		move => sub {
 			return 'IV008' if $order->{status} eq 'cancelled';
 			return ('00000', sub { $order->{status} = 'completed' });
@@ -991,11 +1172,10 @@ sub ask_complete_order
 }
 
 my %payment_moves = (
-	pending => { pending => 1, paid => 1, failed => 1 },
-	paid => { paid => 1, refunded => 1 },
-	failed => { failed => 1, paid => 1 },
-	refunded => { refunded => 1 }
-);
+	pending  => { pending  => 1, paid     => 1, failed => 1 },
+	paid     => { paid     => 1, refunded => 1 },
+	failed   => { failed   => 1, paid     => 1 },
+	refunded => { refunded => 1 });
 
 sub ask_record_payment
 {
@@ -1003,8 +1183,11 @@ sub ask_record_payment
 	my $order = $self->pick_order($intent->[2], $own) or return;
 	my $status = (qw(paid paid failed refunded pending))[ $intent->[5] * 5 ];
 
-	return $self->order_request($order, $own, 'record_payment',
-		'inv_record_payment(?::uuid, ?)', [$status],
+	return $self->order_request(
+		$order, $own,
+		'record_payment',
+		'inv_record_payment(?::uuid, ?)',
+		[$status],
 		move => sub {
 			return 'IV008' if !$payment_moves{ $order->{pay} }{$status};
 			return ('00000', sub { $order->{pay} = $status });
@@ -1016,9 +1199,14 @@ sub ask_order_status
 	my ($self, $intent, $own) = @_;
 	my $order = $self->pick_order($intent->[2], $own) or return;
 
-	my $request = $self->order_request($order, $own, 'order_status',
-		'inv_order_status(?::uuid)', [],
-		move => sub { return ('00000', sub { }) });
+	my $request = $self->order_request(
+		$order, $own,
+		'order_status',
+		'inv_order_status(?::uuid)',
+		[],
+		move => sub {
+			return ('00000', sub { });
+		});
 	return $request;
 }
 
@@ -1032,19 +1220,22 @@ sub ask_available
 	my $sku = $self->pick_sku($intent->[2], $own);
 
 	return {
-		sql => 'SELECT inv_available(?, ?)',
-		arguments => [ $sku, location_of($sku) ],
-		own => $own,
+		sql        => 'SELECT inv_available(?, ?)',
+		arguments  => [ $sku, location_of($sku) ],
+		own        => $own,
 		repeatable => 1,
-		record => { op => 'available', lines => "$sku:0" },
-		judge => sub {
+		record     => { op => 'available', lines => "$sku:0" },
+		judge      => sub {
 			my ($answer, $request) = @_;
 			$self->expect($request, $answer, '00000');
-			my $available = $request->{record}{available} = $answer->{rows}[0][0];
+			my $available = $request->{record}{available} =
+			  $answer->{rows}[0][0];
 			$self->fails($request, $answer, 'negative') if $available < 0;
-			return if !$own;
-			my ($least, $most) = $self->{books}->available($sku, @$request{qw(last_asked told)});
-			$self->fails($request, $answer, "between $least and $most are available")
+			return                                      if !$own;
+			my ($least, $most) =
+			  $self->{books}->available($sku, @$request{qw(last_asked told)});
+			$self->fails($request, $answer,
+				"between $least and $most are available")
 			  if $available < $least || $available > $most;
 		}
 	};
@@ -1056,39 +1247,57 @@ sub stock_request
 	my ($self, $own, $sku, $op, $sql, $arguments, %option) = @_;
 
 	return {
-		sql => "SELECT on_hand, reserved, available, version, $option{replayed} FROM $sql",
-		arguments => $arguments,
-		own => $own,
+		sql =>
+		  "SELECT on_hand, reserved, available, version, $option{replayed} FROM $sql",
+		arguments  => $arguments,
+		own        => $own,
 		repeatable => $option{repeatable},
-		find => $option{find},
-		record => { op => $op, key => $option{key}, customer => $option{name},
-			lines => "$sku:$option{delta}" },
+		find       => $option{find},
+		record     => {
+			op       => $op,
+			key      => $option{key},
+			customer => $option{name},
+			lines    => "$sku:$option{delta}"
+		},
 		judge => sub {
 			my ($answer, $request) = @_;
 			my $row = $answer->{rows}[0];
 			my $books = $self->{books};
 			my $stock = $own && $books->{sku}{$sku};
 
-			return $self->expect($request, $answer, '00000', $option{delta} < 0 ? 'IV012' : ()) if !$own;
-			return $self->expect($request, $answer, 'IV008') if $option{wrong_version};
+			return $self->expect($request, $answer, '00000',
+				$option{delta} < 0 ? 'IV012' : ())
+			  if !$own;
+			return $self->expect($request, $answer, 'IV008')
+			  if $option{wrong_version};
 			my $delta = $option{delta};
-			my ($least, $most) = $books->available_to_buyer($sku, $request->{last_asked}, $request->{told});
+			my ($least, $most) =
+			  $books->available_to_buyer($sku, $request->{last_asked},
+				$request->{told});
+
 			if ($option{force})
 			{
-				$self->expect($request, $answer, '00000', $self->cart_in_the_way($sku) ? 'IV012' : ());
+				$self->expect($request, $answer, '00000',
+					$self->cart_in_the_way($sku) ? 'IV012' : ());
 			}
 			elsif ($delta < 0 && !$request->{repeated})
 			{
 				$self->expect($request, $answer,
-					-$delta <= $least ? '00000' : -$delta > $most ? 'IV012' : ('00000', 'IV012'));
+					  -$delta <= $least ? '00000'
+					: -$delta > $most   ? 'IV012'
+					:                     ('00000', 'IV012'));
 			}
 			$self->expect($request, $answer, '00000') if $delta >= 0;
 			return if $answer->{code} ne '00000';
-			$self->judge_forced($answer, $request, $sku, -$delta, $least) if $option{force} && $delta < 0;
+			$self->judge_forced($answer, $request, $sku, -$delta, $least)
+			  if $option{force} && $delta < 0;
 			$stock->{on_hand} += $delta;
 			$stock->{version}++;
-			($least, $most) = $books->available($sku, $request->{last_asked}, $request->{told});
-			$self->fails($request, $answer, "there should be $stock->{on_hand}, $least to $most available, version $stock->{version}")
+			($least, $most) = $books->available($sku, $request->{last_asked},
+				$request->{told});
+			$self->fails($request, $answer,
+				"there should be $stock->{on_hand}, $least to $most available, version $stock->{version}"
+			  )
 			  if $row->[0] != $stock->{on_hand}
 			  || $row->[2] < ($least > 0 ? $least : 0)
 			  || $row->[2] > $most
@@ -1127,19 +1336,23 @@ sub change_request
 	# Of what is everybody's, a note goes with it, in the same transaction, for
 	# those who look at snapshots.
 	$call = "noted CROSS JOIN LATERAL $call AS stock" if !$own;
-	my $request = $self->stock_request($own, $sku, $op, $call, \@arguments,
-		replayed => 'replayed',
+	my $request = $self->stock_request(
+		$own, $sku, $op, $call,
+		\@arguments,
+		replayed   => 'replayed',
 		repeatable => defined $key,
-		key => $key,
-		name => $name,
-		delta => $units,
-		find => sub {
+		key        => $key,
+		name       => $name,
+		delta      => $units,
+		find       => sub {
 			return $self->{session}->value(
-				"SELECT count(*) FROM inv_ledger WHERE operation = '$op' AND reason = ?", $name);
+				"SELECT count(*) FROM inv_ledger WHERE operation = '$op' AND reason = ?",
+				$name);
 		});
 	if (!$own)
 	{
-		$request->{sql} = 'WITH noted AS (INSERT INTO sim.brought VALUES (?, ?, ?::bigint)'
+		$request->{sql} =
+			'WITH noted AS (INSERT INTO sim.brought VALUES (?, ?, ?::bigint)'
 		  . ' ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING 1 AS one) '
 		  . $request->{sql};
 		unshift @{ $request->{arguments} }, $name, $sku, $units;
@@ -1164,27 +1377,37 @@ sub ask_set_stock
 	my $sku = $self->pick_sku($intent->[2], 1);
 	my $stock = $self->{books}{sku}{$sku};
 	my $count = int($intent->[3] * 25);
-	my $version = $intent->[6] < 0.3 ? $stock->{version}
-	  : $intent->[6] < 0.4 ? $stock->{version} - 1 : undef;
+	my $version =
+		$intent->[6] < 0.3 ? $stock->{version}
+	  : $intent->[6] < 0.4 ? $stock->{version} - 1
+	  :                      undef;
 	my $name = $self->new_name;
 	my $force = !$inside && $intent->[7] < 0.4;
-	my ($sql, @arguments) = ('inv_set_stock(?, ?::bigint, ?, ?::bigint, ?, force => ?)',
+	my ($sql, @arguments) = (
+		'inv_set_stock(?, ?::bigint, ?, ?::bigint, ?, force => ?)',
 		$sku, $count, location_of($sku), $version, $name, $force ? 't' : 'f');
 
 	if ($intent->[5] < 0.3 && !defined $version && !$force)
 	{
-		($sql, @arguments) = ('inv_load_stock(ARRAY[?], ARRAY[?::bigint], ?, ?)', $sku, $count, location_of($sku), $name);
+		($sql, @arguments) = (
+			'inv_load_stock(ARRAY[?], ARRAY[?::bigint], ?, ?)',
+			$sku, $count, location_of($sku), $name);
 	}
 	my $delta = $count - $stock->{on_hand};
-	my $request = $self->stock_request(1, $sku, 'set_stock', $sql, \@arguments,
-		replayed => 'NULL',
-		delta => $delta,
-		name => $name,
-		force => $force,
+	my $request = $self->stock_request(
+		1, $sku,
+		'set_stock',
+		$sql,
+		\@arguments,
+		replayed      => 'NULL',
+		delta         => $delta,
+		name          => $name,
+		force         => $force,
 		wrong_version => defined $version && $version != $stock->{version},
-		find => sub {
+		find          => sub {
 			return $self->{session}->value(
-				"SELECT count(*) FROM inv_ledger WHERE operation IN ('set_stock', 'load_stock') AND reason = ?", $name);
+				"SELECT count(*) FROM inv_ledger WHERE operation IN ('set_stock', 'load_stock') AND reason = ?",
+				$name);
 		});
 	$request->{books_after} = sub {
 		my $books = $self->{books};
@@ -1203,19 +1426,30 @@ sub note_forced
 {
 	my ($self, $request, $sku) = @_;
 	my $holds = $self->{books}{hold};
-	my @held = grep { $holds->{$_}{state} eq 'active' && $holds->{$_}{lines}{$sku} } keys %$holds;
+	my @held =
+	  grep { $holds->{$_}{state} eq 'active' && $holds->{$_}{lines}{$sku} }
+	  keys %$holds;
 	my %status = map { $_->[0] => $_->[1] } $self->sure_rows(
 		'SELECT reservation_id, status FROM inv_reservation WHERE line_no = 1'
-		  . ' AND reservation_id = ANY (?::uuid[])', \@held);
+		  . ' AND reservation_id = ANY (?::uuid[])',
+		\@held);
 	my @cancelled = sort { $holds->{$a}{created} <=> $holds->{$b}{created} }
 	  grep { ($status{$_} || '') eq 'cancelled' } @held;
 
 	foreach my $rid (@cancelled)
 	{
 		$holds->{$rid}{state} = 'cancelled';
-		push @{ $self->{pending} }, { op => 'cancel', rid => $rid, code => '00000', status => 'cancelled',
-			replayed => 0, lines => Simulator::Log::lines_text($holds->{$rid}{lines}),
-			asked => $request->{asked}, told => $request->{told} };
+		push @{ $self->{pending} },
+		  {
+			op       => 'cancel',
+			rid      => $rid,
+			code     => '00000',
+			status   => 'cancelled',
+			replayed => 0,
+			lines    => Simulator::Log::lines_text($holds->{$rid}{lines}),
+			asked    => $request->{asked},
+			told     => $request->{told}
+		  };
 	}
 	return map { $holds->{$_} } @cancelled;
 }
@@ -1229,17 +1463,23 @@ sub judge_forced
 
 	foreach my $hold (values %{ $self->{books}{hold} })
 	{
-		next if !$hold->{lines}{$sku};
+		next       if !$hold->{lines}{$sku};
 		$carts = 1 if keys %{ $hold->{lines} } > 1;
-		$self->fails($request, $answer, "by force, but $hold->{rid} is newer than a hold that was cancelled")
-		  if @cancelled && Simulator::Books::state_of($hold, @$request{qw(asked told)}) eq 'live'
+		$self->fails($request, $answer,
+			"by force, but $hold->{rid} is newer than a hold that was cancelled"
+		  )
+		  if @cancelled
+		  && Simulator::Books::state_of($hold, @$request{qw(asked told)}) eq
+		  'live'
 		  && $hold->{created} > $cancelled[0]{created}
 		  && !($self->{profile}{sweeps} && keys %{ $hold->{lines} } > 1);
 	}
 	return if !@cancelled;
 	$freed += $_->{lines}{$sku} foreach @cancelled;
-	$self->fails($request, $answer, "by force: more holds were cancelled than had to be")
-	  if $there + $freed - $cancelled[0]{lines}{$sku} >= $wanted && !($carts && $self->{profile}{sweeps});
+	$self->fails($request, $answer,
+		"by force: more holds were cancelled than had to be")
+	  if $there + $freed - $cancelled[0]{lines}{$sku} >= $wanted
+	  && !($carts && $self->{profile}{sweeps});
 	return;
 }
 
@@ -1249,7 +1489,8 @@ sub cart_in_the_way
 	my ($self, $sku) = @_;
 
 	return $self->{profile}{sweeps}
-	  && grep { $_->{lines}{$sku} && keys %{ $_->{lines} } > 1 } values %{ $self->{books}{hold} };
+	  && grep { $_->{lines}{$sku} && keys %{ $_->{lines} } > 1 }
+	  values %{ $self->{books}{hold} };
 }
 
 sub plain_request
@@ -1257,14 +1498,16 @@ sub plain_request
 	my ($self, $op, $sql, $arguments, %option) = @_;
 
 	return {
-		sql => $sql,
-		arguments => $arguments,
+		sql        => $sql,
+		arguments  => $arguments,
 		repeatable => 1,
-		record => { op => $op, lines => $option{lines} },
-		judge => sub {
+		record     => { op => $op, lines => $option{lines} },
+		judge      => sub {
 			my ($answer, $request) = @_;
-			$self->expect($request, $answer, '00000', @{ $option{codes} || [] });
-			$option{judge}->($answer, $request) if $option{judge} && $answer->{code} eq '00000';
+			$self->expect($request, $answer, '00000',
+				@{ $option{codes} || [] });
+			$option{judge}->($answer, $request)
+			  if $option{judge} && $answer->{code} eq '00000';
 		}
 	};
 }
@@ -1278,8 +1521,10 @@ sub ask_set_stripes
 	# see Client::overtake
 	return if $sku =~ /-ONE$/;
 
-	return $self->plain_request('set_stripes', 'SELECT inv_set_stripes(?, ?::integer, ?)',
-		[ $sku, $stripes, location_of($sku) ], lines => "$sku:0",
+	return $self->plain_request(
+		'set_stripes', 'SELECT inv_set_stripes(?, ?::integer, ?)',
+		[ $sku, $stripes, location_of($sku) ],
+		lines => "$sku:0",
 		judge => sub { $self->{books}{sku}{$sku}{striped} = 1 if $own });
 }
 
@@ -1292,10 +1537,15 @@ sub ask_selling
 	my $selling = $intent->[5] < 0.5 && $stock->{selling} ? 0 : 1;
 	my $price = 1 + int($intent->[3] * 9);
 
-	return $self->plain_request('set_item',
+	return $self->plain_request(
+		'set_item',
 		'SELECT inv_set_item(?, selling => ?::boolean, unit_price => ?::numeric)',
-		[ $sku, $selling ? 't' : 'f', $price ], lines => "$sku:0",
-		judge => sub { @{ $self->{books}{sku}{$sku} }{qw(selling price)} = ($selling, $price) });
+		[ $sku, $selling ? 't' : 'f', $price ],
+		lines => "$sku:0",
+		judge => sub {
+			@{ $self->{books}{sku}{$sku} }{qw(selling price)} =
+			  ($selling, $price);
+		});
 }
 
 #
@@ -1309,26 +1559,47 @@ sub ask_upkeep
 	my $die = $intent->[5];
 
 	return if $inside;
-	return $self->plain_request('check', 'SELECT * FROM inv_check()', [],
-		judge => sub { $self->fails($_[1], $_[0], 'the books are wrong') if @{ $_[0]{rows} } })
-	  if $die < 0.03;
-	return $self->plain_request('reconcile', 'SELECT * FROM inv_reconcile(?::boolean)',
-		[ $intent->[3] < 0.5 ? 't' : 'f' ], codes => ['55P03'],
-		judge => sub { $self->fails($_[1], $_[0], 'something does not fit') if @{ $_[0]{rows} } })
-	  if $die < 0.06;
-	return $self->plain_request('events', 'SELECT count(*) FROM inv_events(max_count => 100)', [])
+	return $self->plain_request(
+		'check',
+		'SELECT * FROM inv_check()',
+		[],
+		judge => sub {
+			$self->fails($_[1], $_[0], 'the books are wrong')
+			  if @{ $_[0]{rows} };
+		}) if $die < 0.03;
+	return $self->plain_request(
+		'reconcile',
+		'SELECT * FROM inv_reconcile(?::boolean)',
+		[ $intent->[3] < 0.5 ? 't' : 'f' ],
+		codes => ['55P03'],
+		judge => sub {
+			$self->fails($_[1], $_[0], 'something does not fit')
+			  if @{ $_[0]{rows} };
+		}) if $die < 0.06;
+	return $self->plain_request('events',
+		'SELECT count(*) FROM inv_events(max_count => 100)', [])
 	  if $die < 0.2;
-	return $self->plain_request('newest_event', 'SELECT inv_newest_event()', []) if $die < 0.3;
-	return $self->plain_request('availability', 'SELECT available FROM inv_availability WHERE sku = ?',
-		[ $self->pick_sku($intent->[2], 0) ])
-	  if $die < 0.4;
-	return $self->plain_request('stat', 'SELECT oldest_dead_hold_age FROM inv_stat', []) if $die < 0.45;
+	return $self->plain_request('newest_event', 'SELECT inv_newest_event()',
+		[])
+	  if $die < 0.3;
+	return $self->plain_request(
+		'availability',
+		'SELECT available FROM inv_availability WHERE sku = ?',
+		[ $self->pick_sku($intent->[2], 0) ]) if $die < 0.4;
+	return $self->plain_request('stat',
+		'SELECT oldest_dead_hold_age FROM inv_stat', [])
+	  if $die < 0.45;
 	return if !$profile->{sweeps};
-	return $self->plain_request('expire', 'SELECT inv_expire(?::bigint)', [ 1 + int($intent->[3] * 20) ])
-	  if $die < 0.85;
-	return $self->plain_request('maintain', 'CALL inv_maintain()', []) if $die < 0.92;
+	return $self->plain_request(
+		'expire',
+		'SELECT inv_expire(?::bigint)',
+		[ 1 + int($intent->[3] * 20) ]) if $die < 0.85;
+	return $self->plain_request('maintain', 'CALL inv_maintain()', [])
+	  if $die < 0.92;
 	return if !$profile->{purges};
-	return $self->plain_request('purge', 'SELECT inv_purge(?::interval)',
+	return $self->plain_request(
+		'purge',
+		'SELECT inv_purge(?::interval)',
 		[ $intent->[3] < 0.5 ? '4 seconds' : undef ]);
 }
 
@@ -1337,20 +1608,25 @@ sub ask_catalogue
 	my ($self, $intent, $own, $inside) = @_;
 	my $sku = $self->new_name;
 
-	return $self->plain_request('load_stock', 'SELECT on_hand FROM inv_load_stock(ARRAY[?, ?], ARRAY[1, 2])',
-		[ "$sku-a", "$sku-b" ])
-	  if $intent->[5] < 0.3 && !$inside;
+	return $self->plain_request(
+		'load_stock',
+		'SELECT on_hand FROM inv_load_stock(ARRAY[?, ?], ARRAY[1, 2])',
+		[ "$sku-a", "$sku-b" ]) if $intent->[5] < 0.3 && !$inside;
 	my $request;
 	if ($intent->[5] < 0.6 && $self->{added} && !$inside)
 	{
 		# it may not be there: the one who added it was rolled back
-		$request = $self->plain_request('rename_item', 'SELECT inv_rename_item(?, ?)',
-			[ $self->{added}, $sku ], codes => ['IV004']);
+		$request = $self->plain_request(
+			'rename_item',
+			'SELECT inv_rename_item(?, ?)',
+			[ $self->{added}, $sku ],
+			codes => ['IV004']);
 		$self->{added} = undef;
 	}
 	else
 	{
-		$request = $self->plain_request('add_item', 'SELECT inv_add_item(?)', [$sku]);
+		$request =
+		  $self->plain_request('add_item', 'SELECT inv_add_item(?)', [$sku]);
 		$self->{added} = $sku;
 	}
 	$request->{repeatable} = 0;

@@ -28,9 +28,14 @@ sub new
 
 	return bless {
 		%option,
-		dice => Simulator::Dice->new($profile->{seed}, $profile->{episode}, 'latecomer'),
-		buyer => Simulator::Session->new(database => $option{database}, name => 'sim latecomer')->connect,
-		extender => Simulator::Session->new(database => $option{database}, name => 'sim latecomer too')->connect,
+		dice => Simulator::Dice->new(
+			$profile->{seed}, $profile->{episode}, 'latecomer'),
+		buyer => Simulator::Session->new(
+			database => $option{database},
+			name     => 'sim latecomer')->connect,
+		extender => Simulator::Session->new(
+			database => $option{database},
+			name     => 'sim latecomer too')->connect,
 		rounds => 0,
 		judged => 0
 	}, $class;
@@ -76,7 +81,9 @@ sub violation
 	my ($self, $text, %about) = @_;
 
 	open my $file, '>>', "$self->{dir}/violations" or die "violations: $!\n";
-	print $file join("\t", 'latecomer', time, $text, map { "$_=$about{$_}" } sort keys %about), "\n";
+	print $file join("\t",
+		'latecomer', time, $text, map { "$_=$about{$_}" } sort keys %about),
+	  "\n";
 	close $file;
 	exit 1;
 }
@@ -87,8 +94,11 @@ sub rows
 	my ($self, $answer) = @_;
 
 	return $answer->{rows} if $answer->{code} eq '00000';
-	die { broken_off => 1 } if $answer->{lost} || $answer->{code} =~ /^(?:57014|40P01|IV002)$/;
-	return $self->violation("an answer that cannot be: $answer->{code} $answer->{message}" =~ s/\s+/ /gr);
+	die { broken_off => 1 }
+	  if $answer->{lost} || $answer->{code} =~ /^(?:57014|40P01|IV002)$/;
+	return $self->violation(
+		"an answer that cannot be: $answer->{code} $answer->{message}" =~
+		  s/\s+/ /gr);
 }
 
 sub ask
@@ -108,7 +118,8 @@ sub new_sku
 	$self->ask('buyer', 'SELECT inv_receive(?, ?::bigint)', $sku, $units);
 	$self->ask('buyer', 'SELECT inv_set_stripes(?, 1)', $sku);
 	# who waits for us while we wait for him, gives up: VACUUM FULL can do that
-	$self->ask('buyer', q{SELECT set_config('statement_timeout', '10s', false)});
+	$self->ask('buyer',
+		q{SELECT set_config('statement_timeout', '10s', false)});
 	return $sku;
 }
 
@@ -117,9 +128,14 @@ sub hold
 {
 	my ($self, $sku, $units, $ttl) = @_;
 
-	return @{ $self->ask('buyer',
+	return @{
+		$self->ask(
+			'buyer',
 			q{SELECT reservation_id, extract(epoch FROM expires_at) FROM inv_reserve(?, ?::bigint, customer => 'latecomer', ttl => ?::interval)},
-			$sku, $units, "$ttl milliseconds") };
+			$sku,
+			$units,
+			"$ttl milliseconds")
+	};
 }
 
 # Extend a hold in a transaction that stays open until its old time is over; its
@@ -129,8 +145,10 @@ sub extend_and_wait
 	my ($self, $rid, $dies) = @_;
 
 	$self->rows($self->{extender}->tell('BEGIN'));
-	my $expires = $self->ask('extender',
-		q{SELECT extract(epoch FROM inv_extend(?, interval '1 minute'))}, $rid)->[0];
+	my $expires =
+	  $self->ask('extender',
+		q{SELECT extract(epoch FROM inv_extend(?, interval '1 minute'))},
+		$rid)->[0];
 	my $left = $dies + BLUR - time;
 	sleep $left if $left > 0;
 	return $expires;
@@ -148,11 +166,16 @@ sub commit
 sub judge_extended
 {
 	my ($self, $rid, $expires) = @_;
-	my $status = $self->ask('buyer', 'SELECT status FROM inv_reservation_status(?)', $rid)->[0];
+	my $status =
+	  $self->ask('buyer', 'SELECT status FROM inv_reservation_status(?)',
+		$rid)->[0];
 
 	die { broken_off => 1 } if time > $expires - BLUR;
-	$self->violation(sprintf('a hold is %s that was extended until %.6f', $status, $expires), rid => $rid)
-	  if $status ne 'active';
+	$self->violation(
+		sprintf(
+			'a hold is %s that was extended until %.6f',
+			$status, $expires),
+		rid => $rid) if $status ne 'active';
 	return;
 }
 
@@ -167,17 +190,20 @@ sub pass_over
 	my $expires = $self->extend_and_wait($first, $second_dies);
 	my $wanted = $self->{dice}->pick(3, 3, 4);
 	my $began = time;
-	my $row = $self->ask('buyer',
+	my $row = $self->ask(
+		'buyer',
 		q{SELECT reservation_id, available FROM inv_try_reserve(?, ?::bigint, customer => 'latecomer')},
-		$sku, $wanted);
+		$sku,
+		$wanted);
 
 	# had the extension been broken off meanwhile, all four would be free
 	$self->commit;
 	die { broken_off => 1 } if time > $expires - BLUR;
-	$self->violation("refused 3 of $sku at $began: 1 is free, 2 have a dead hold; a fourth is being extended",
-		rid => $second)
-	  if $wanted == 3 && !defined $row->[0];
-	$self->violation("4 of $sku held at $began, of which 1 is being extended", rid => $first)
+	$self->violation(
+		"refused 3 of $sku at $began: 1 is free, 2 have a dead hold; a fourth is being extended",
+		rid => $second) if $wanted == 3 && !defined $row->[0];
+	$self->violation("4 of $sku held at $began, of which 1 is being extended",
+		rid => $first)
 	  if $wanted == 4 && defined $row->[0];
 	$self->judge_extended($first, $expires);
 	return;
@@ -191,14 +217,23 @@ sub leave_alone
 	my $dead = 100 + $self->{dice}->below(300);
 	my $sku = $self->new_sku($dead + 1);
 
-	$self->ask('buyer',
+	$self->ask(
+		'buyer',
 		q{SELECT count(reservation_id) FROM inv_reserve_batch(array_fill(?::text, ARRAY[?::integer]), array_fill(1::bigint, ARRAY[?::integer]), NULL, array_fill('latecomer'::text, ARRAY[?::integer]), interval '200 milliseconds')},
-		$sku, $dead, $dead, $dead);
+		$sku,
+		$dead,
+		$dead,
+		$dead);
 	my ($rid, $dies) = $self->hold($sku, 1, 300);
 	my $expires = $self->extend_and_wait($rid, $dies);
 	my $sweeps = $self->{profile}{sweeps} && $self->{dice}->chance(0.5);
-	my @call = $sweeps ? ('SELECT inv_expire(10000)')
-	  : (q{SELECT reservation_id FROM inv_try_reserve(?, ?::bigint, customer => 'latecomer')}, $sku, $dead + 1);
+	my @call =
+	  $sweeps
+	  ? ('SELECT inv_expire(10000)')
+	  : (
+		q{SELECT reservation_id FROM inv_try_reserve(?, ?::bigint, customer => 'latecomer')},
+		$sku,
+		$dead + 1);
 
 	# he has looked, and is on his way, when the extension is committed
 	my $sql = shift @call;
@@ -212,7 +247,9 @@ sub leave_alone
 	$self->rows($answer);
 
 	die { broken_off => 1 } if time > $expires - BLUR;
-	$self->violation('all ' . ($dead + 1) . " of $sku held, of which 1 was extended", rid => $rid)
+	$self->violation(
+		'all ' . ($dead + 1) . " of $sku held, of which 1 was extended",
+		rid => $rid)
 	  if !$sweeps && $row && defined $row->[0];
 	$self->judge_extended($rid, $expires);
 	return;

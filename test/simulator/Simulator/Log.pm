@@ -29,8 +29,9 @@ sub add
 {
 	my ($self, $record) = @_;
 
-	print { $self->{handle} } join("\t",
-		map { defined $record->{$_} ? $record->{$_} : '' } @fields), "\n";
+	print { $self->{handle} }
+	  join("\t", map { defined $record->{$_} ? $record->{$_} : '' } @fields),
+	  "\n";
 	return;
 }
 

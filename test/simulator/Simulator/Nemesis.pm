@@ -13,15 +13,15 @@ use Simulator::Dice;
 use Simulator::Session;
 use Time::HiRes qw(sleep time);
 
-my @tables = qw(inv_stock inv_reservation inv_idempotency inv_order inv_ledger inv_item);
+my @tables =
+  qw(inv_stock inv_reservation inv_idempotency inv_order inv_ledger inv_item);
 my @settings = (
-	[ naptime => '1s', '2s', '10s' ],
-	[ expire_batch_size => 1, 20, 1000 ],
-	[ default_stripes => 1, 4 ],
+	[ naptime            => '1s', '2s', '10s' ],
+	[ expire_batch_size  => 1, 20, 1000 ],
+	[ default_stripes    => 1, 4 ],
 	[ reconcile_interval => '1s', '5s', '5min' ],
-	[ reconcile_repair => 'on', 'off' ],
-	[ notify => 'on', 'off' ]
-);
+	[ reconcile_repair   => 'on', 'off' ],
+	[ notify             => 'on', 'off' ]);
 
 sub new
 {
@@ -33,9 +33,11 @@ sub new
 	return bless {
 		%option,
 		kills => $kills,
-		dice => Simulator::Dice->new($profile->{seed}, $profile->{episode}, 'nemesis'),
+		dice  => Simulator::Dice->new(
+			$profile->{seed}, $profile->{episode}, 'nemesis'),
 		session => Simulator::Session->new(
-			database => $option{database}, name => 'nemesis')->connect
+			database => $option{database},
+			name     => 'nemesis')->connect
 	}, $class;
 }
 
@@ -56,7 +58,7 @@ sub run
 			$next_crash = time + 2 + $dice->roll * 5;
 		}
 		elsif ($kills && $dice->chance(0.6)) { $self->stop_somebody; }
-		else { $self->administer; }
+		else                                 { $self->administer; }
 	}
 	return;
 }
@@ -76,11 +78,18 @@ sub stop_somebody
 	my ($self) = @_;
 	my $die = $self->{dice}->roll;
 	my ($kind, $function, $who) =
-	    $die < 0.35 ? ('cancel', 'pg_cancel_backend', q{application_name LIKE 'sim c%'})
-	  : $die < 0.8 ? ('terminate', 'pg_terminate_backend', q{application_name LIKE 'sim %'})
-	  : ('terminate worker', 'pg_terminate_backend', q{backend_type LIKE 'inventory_reservation%'});
-	my $answer = $self->{session}->ask(
-		"SELECT $function(pid) FROM (SELECT pid FROM pg_stat_activity WHERE $who ORDER BY random() LIMIT 1) AS victim");
+	  $die < 0.35
+	  ? ('cancel', 'pg_cancel_backend', q{application_name LIKE 'sim c%'})
+	  : $die < 0.8 ? (
+		'terminate', 'pg_terminate_backend', q{application_name LIKE 'sim %'})
+	  : (
+		'terminate worker',
+		'pg_terminate_backend',
+		q{backend_type LIKE 'inventory_reservation%'});
+	my $answer =
+	  $self->{session}->ask(
+		"SELECT $function(pid) FROM (SELECT pid FROM pg_stat_activity WHERE $who ORDER BY random() LIMIT 1) AS victim"
+	  );
 
 	$self->note($kind) if $answer->{rows}[0] && $answer->{rows}[0][0];
 	$self->{session}->reconnect if $answer->{lost};
@@ -92,15 +101,22 @@ sub crash
 	my ($self) = @_;
 	my $die = $self->{dice}->roll;
 
-	if ($die < 0.4) { $self->kill_process(q{application_name LIKE 'sim c%'}, 'SIGKILL backend'); }
+	if ($die < 0.4)
+	{
+		$self->kill_process(q{application_name LIKE 'sim c%'},
+			'SIGKILL backend');
+	}
 	elsif ($die < 0.5)
 	{
-		$self->kill_process(q{backend_type LIKE 'inventory_reservation%'}, 'SIGKILL worker');
+		$self->kill_process(q{backend_type LIKE 'inventory_reservation%'},
+			'SIGKILL worker');
 	}
 	elsif ($die < 0.75)
 	{
 		$self->note('stop -m immediate');
-		system("pg_ctl stop --silent --wait --mode=immediate --pgdata='$self->{data}' >>'$self->{dir}/pg_ctl' 2>&1");
+		system(
+			"pg_ctl stop --silent --wait --mode=immediate --pgdata='$self->{data}' >>'$self->{dir}/pg_ctl' 2>&1"
+		);
 		$self->start;
 	}
 	else
@@ -119,8 +135,10 @@ sub crash
 sub kill_process
 {
 	my ($self, $who, $kind) = @_;
-	my $answer = $self->{session}->ask(
-		"SELECT pid FROM pg_stat_activity WHERE $who ORDER BY random() LIMIT 1");
+	my $answer =
+	  $self->{session}->ask(
+		"SELECT pid FROM pg_stat_activity WHERE $who ORDER BY random() LIMIT 1"
+	  );
 	my $pid = $answer->{rows}[0] && $answer->{rows}[0][0] or return;
 
 	$self->note($kind, $pid);
@@ -135,7 +153,10 @@ sub start
 	my ($self) = @_;
 	my $until = time + 180;
 
-	while (system("pg_ctl start --silent --wait --timeout=120 --pgdata='$self->{data}' --log='$self->{server_log}' >>'$self->{dir}/pg_ctl' 2>&1") != 0)
+	while (
+		system(
+			"pg_ctl start --silent --wait --timeout=120 --pgdata='$self->{data}' --log='$self->{server_log}' >>'$self->{dir}/pg_ctl' 2>&1"
+		) != 0)
 	{
 		die "the server does not start\n" if time > $until;
 		sleep 0.5;
@@ -153,13 +174,17 @@ sub administer
 	my ($name, @values) = @$setting;
 	my $shared = $dice->pick(@{ $self->{profile}{shared} });
 	my @commands =
-	    $die < 0.25 ? "VACUUM $table"
+		$die < 0.25                              ? "VACUUM $table"
 	  : $die < 0.28 && $self->{profile}{several} ? "VACUUM FULL $table"
-	  : $die < 0.40 ? "ANALYZE $table"
+	  : $die < 0.40                              ? "ANALYZE $table"
 	  : $die < 0.50 ? "REINDEX TABLE CONCURRENTLY $table"
 	  : $die < 0.55 ? 'CHECKPOINT'
-	  : $die < 0.80 ? sprintf(q{SELECT inv_set_stripes('%s', %d)}, $shared->{sku}, 1 + $dice->below(8))
-	  : ("ALTER SYSTEM SET inventory_reservation.$name = '" . $dice->pick(@values) . q{'}, 'SELECT pg_reload_conf()');
+	  : $die < 0.80 ? sprintf(q{SELECT inv_set_stripes('%s', %d)},
+		$shared->{sku}, 1 + $dice->below(8))
+	  : (
+		"ALTER SYSTEM SET inventory_reservation.$name = '"
+		  . $dice->pick(@values) . q{'},
+		'SELECT pg_reload_conf()');
 
 	foreach my $command (@commands)
 	{

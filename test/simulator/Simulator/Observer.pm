@@ -34,9 +34,17 @@ sub new
 {
 	my ($class, %option) = @_;
 	my $session = Simulator::Session->new(
-		database => $option{database}, name => 'sim observer')->connect;
+		database => $option{database},
+		name     => 'sim observer')->connect;
 
-	return bless { %option, session => $session, snapshots => 0, checks => 0, events => 0, seen => {} }, $class;
+	return bless {
+		%option,
+		session   => $session,
+		snapshots => 0,
+		checks    => 0,
+		events    => 0,
+		seen      => {}
+	}, $class;
 }
 
 sub violation
@@ -44,8 +52,12 @@ sub violation
 	my ($self, $text, %about) = @_;
 
 	open my $file, '>>', "$self->{dir}/violations" or die "violations: $!\n";
-	print $file join("\t", 'observer', time, $text,
-		map { "$_=$about{$_}" } grep { defined $about{$_} } sort keys %about), "\n";
+	print $file join("\t",
+		'observer',
+		time,
+		$text,
+		map { "$_=$about{$_}" } grep { defined $about{$_} } sort keys %about),
+	  "\n";
 	close $file;
 	exit 1;
 }
@@ -65,7 +77,8 @@ sub run
 	# everybody is done: nothing may be missing now
 	1 while $self->follow;
 	$self->compare_feed if !$self->{profile}{purges};
-	open my $file, '>', "$self->{dir}/observations" or die "observations: $!\n";
+	open my $file, '>', "$self->{dir}/observations"
+	  or die "observations: $!\n";
 	print $file "$self->{snapshots} $self->{checks} $self->{events}\n";
 	close $file;
 	return;
@@ -76,28 +89,32 @@ sub look
 {
 	my ($self) = @_;
 	my $session = $self->{session};
-	my $answer = $session->tell('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+	my $answer =
+	  $session->tell('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
 
-	$answer = $session->ask($more_than_there_was) if $answer->{code} eq '00000';
+	$answer = $session->ask($more_than_there_was)
+	  if $answer->{code} eq '00000';
 	if ($answer->{code} eq '00000')
 	{
 		my $row = $answer->{rows}[0];
-		$self->violation("a snapshot has $row->[2] sold and $row->[3] held of $row->[0], of which $row->[1] came in and $row->[4] are on hand",
-			sku => $row->[0])
-		  if $row;
+		$self->violation(
+			"a snapshot has $row->[2] sold and $row->[3] held of $row->[0], of which $row->[1] came in and $row->[4] are on hand",
+			sku => $row->[0]) if $row;
 		$self->{snapshots}++;
 		if ($self->{snapshots} % 2)
 		{
 			$answer = $session->ask('SELECT * FROM inv_check()');
 			$row = $answer->{rows}[0];
-			$self->violation('inv_check() in a snapshot: ' . join(' ', map { defined $_ ? $_ : '-' } @$row),
-				sku => $row->[1], rid => $row->[4])
-			  if $row;
+			$self->violation(
+				'inv_check() in a snapshot: '
+				  . join(' ', map { defined $_ ? $_ : '-' } @$row),
+				sku => $row->[1],
+				rid => $row->[4]) if $row;
 			$self->{checks}++ if $answer->{code} eq '00000';
 		}
 	}
 	$answer = $session->tell('ROLLBACK') if !$answer->{lost};
-	$session->reconnect if $answer->{lost};
+	$session->reconnect                  if $answer->{lost};
 	return;
 }
 
@@ -105,8 +122,10 @@ sub look
 sub follow
 {
 	my ($self) = @_;
-	my $answer = $self->{session}->ask(
-		'SELECT cursor, entry_id FROM inv_events(?, 5000)', $self->{cursor});
+	my $answer =
+	  $self->{session}
+	  ->ask('SELECT cursor, entry_id FROM inv_events(?, 5000)',
+		$self->{cursor});
 
 	if ($answer->{lost})
 	{
@@ -118,7 +137,8 @@ sub follow
 		# purged meanwhile
 		$self->{cursor} = undef if $answer->{code} eq '55000';
 		$self->violation("the feed: $answer->{message}")
-		  if $answer->{code} ne '57014' && !($answer->{code} eq '55000' && $self->{profile}{purges});
+		  if $answer->{code} ne '57014'
+		  && !($answer->{code} eq '55000' && $self->{profile}{purges});
 		return 1;
 	}
 	foreach my $row (@{ $answer->{rows} })
@@ -143,10 +163,12 @@ sub compare_feed
 		sleep 0.2 if @missing;
 		1 while $self->follow;
 		my $answer = $self->{session}->ask('SELECT entry_id FROM inv_ledger');
-		@missing = grep { !$self->{seen}{$_} } map { $_->[0] } @{ $answer->{rows} };
+		@missing =
+		  grep { !$self->{seen}{$_} } map { $_->[0] } @{ $answer->{rows} };
 		my %there = map { $_->[0] => 1 } @{ $answer->{rows} };
 		my ($other) = grep { !$there{$_} } keys %{ $self->{seen} };
-		$self->violation("the feed has shown entry $other, which is not there")
+		$self->violation(
+			"the feed has shown entry $other, which is not there")
 		  if defined $other && $answer->{code} eq '00000';
 	} while (@missing && time < $until);
 	$self->violation("the feed has not shown entry $missing[0]") if @missing;

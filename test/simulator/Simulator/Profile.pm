@@ -14,7 +14,8 @@ sub draw
 {
 	my ($seed, $episode, %option) = @_;
 	my $dice = Simulator::Dice->new($seed, $episode, 'profile');
-	my %profile = (seed => $seed, episode => $episode, clients => $option{clients});
+	my %profile =
+	  (seed => $seed, episode => $episode, clients => $option{clients});
 
 	# These two in turn, not by the dice, lest a short run have no crash, or no
 	# episode in which nobody sweeps.  Eight episodes have each with each.
@@ -31,21 +32,34 @@ sub draw
 	$profile{max_ttl} = $dice->pick(86400, 86400, 2);
 	# most holds die before their buyer is back
 	$profile{short_lives} = $dice->pick(0.2, 0.5, 0.9);
-	$profile{$_} = $option{$_} foreach grep { defined $option{$_} } qw(sweeps several kills);
+	$profile{$_} = $option{$_}
+	  foreach grep { defined $option{$_} } qw(sweeps several kills);
 
 	# SKUs that everybody fights for, and SKUs that have hardly two buyers at a
 	# time: of those one can say for certain whether a refusal was right.
 	my @shared;
-	push @shared, { sku => "HOT$_", units => $dice->pick(5, 40, 200), weight => 6,
-		stripes => $_ == 1 ? 1 : $profile{hot_stripes} } foreach 1 .. 2;
-	push @shared, { sku => "COOL$_", units => $dice->pick(3, 6, 12), weight => 1,
-		stripes => $_ % 2 ? 1 : $dice->pick(2, 5) } foreach 1 .. 8;
+	push @shared,
+	  {
+		sku     => "HOT$_",
+		units   => $dice->pick(5, 40, 200),
+		weight  => 6,
+		stripes => $_ == 1 ? 1 : $profile{hot_stripes}
+	  }
+	  foreach 1 .. 2;
+	push @shared,
+	  {
+		sku     => "COOL$_",
+		units   => $dice->pick(3, 6, 12),
+		weight  => 1,
+		stripes => $_ % 2 ? 1 : $dice->pick(2, 5)
+	  }
+	  foreach 1 .. 8;
 	$profile{shared} = \@shared;
 
 	# of each client's own
 	$profile{private} = [
-		{ name => 'ONE', units => 12, stripes => 1 },
-		{ name => 'TWO', units => 9, stripes => 1 },
+		{ name => 'ONE', units    => 12, stripes => 1 },
+		{ name => 'TWO', units    => 9, stripes  => 1 },
 		{ name => 'SPREAD', units => 14, stripes => 4 },
 		# at another location, which has nothing else; not for carts
 		{ name => 'FAR', units => 8, stripes => 1, location => 'annex' },
@@ -61,13 +75,13 @@ sub text
 	my ($profile) = @_;
 
 	return join ', ',
-	  $profile->{sweeps} ? 'swept' : 'nothing sweeps',
+	  $profile->{sweeps}  ? 'swept'                       : 'nothing sweeps',
 	  $profile->{several} ? 'several calls a transaction' : 'single calls',
 	  ('no kills', 'kills', 'crashes')[ $profile->{kills} ],
 	  "stripes $profile->{hot_stripes}",
-	  $profile->{auto_stripes} > 1 ? 'automatic ones' : (),
-	  $profile->{purges} ? 'purges' : (),
-	  $profile->{max_ttl} < 100 ? "max_ttl $profile->{max_ttl} s" : ();
+	  $profile->{auto_stripes} > 1 ? 'automatic ones'                : (),
+	  $profile->{purges}           ? 'purges'                        : (),
+	  $profile->{max_ttl} < 100    ? "max_ttl $profile->{max_ttl} s" : ();
 }
 
 1;

@@ -23,10 +23,14 @@ sub overtake
 
 	while (1)
 	{
-		$answer = $other->ask('SELECT version FROM inv_receive(?, 1, key => ?)', $sku, $name);
-		last if $answer->{code} eq '00000';
+		$answer =
+		  $other->ask('SELECT version FROM inv_receive(?, 1, key => ?)',
+			$sku, $name);
+		last              if $answer->{code} eq '00000';
 		$other->reconnect if $answer->{lost};
-		$self->violation("inv_receive($sku): $answer->{code} $answer->{message}", sku => $sku)
+		$self->violation(
+			"inv_receive($sku): $answer->{code} $answer->{message}",
+			sku => $sku)
 		  if !$answer->{lost} && !$self->is_tolerable($answer->{code});
 	}
 	foreach my $books ($before, $self->{books})
@@ -34,10 +38,13 @@ sub overtake
 		$books->{sku}{$sku}{on_hand}++;
 		$books->{sku}{$sku}{version}++;
 	}
-	$answer = $self->{session}->ask('SELECT reservation_id FROM inv_try_reserve(?, 1)', $sku);
-	$self->violation("$self->{isolation}: a call wrote a row of $sku that its snapshot does not see",
-		rid => $answer->{rows}[0][0], sku => $sku)
-	  if $answer->{code} eq '00000' && defined $answer->{rows}[0][0];
+	$answer = $self->{session}
+	  ->ask('SELECT reservation_id FROM inv_try_reserve(?, 1)', $sku);
+	$self->violation(
+		"$self->{isolation}: a call wrote a row of $sku that its snapshot does not see",
+		rid => $answer->{rows}[0][0],
+		sku => $sku
+	) if $answer->{code} eq '00000' && defined $answer->{rows}[0][0];
 	# refused, by what the snapshot shows: the books are of another time
 	$answer->{code} = '40001' if !$answer->{lost};
 	return $answer;
@@ -55,7 +62,8 @@ sub keep_busy
 
 	foreach my $units (1, 1 + int($dice[1] * 3))
 	{
-		my $request = $self->reserve_request(1, 'try_reserve', { $sku => $units }, 60);
+		my $request =
+		  $self->reserve_request(1, 'try_reserve', { $sku => $units }, 60);
 		$self->alone($request);
 		my $rid = $request->{record}{rid} or return;
 		push @holds, $books->{hold}{$rid} || return;
@@ -66,14 +74,17 @@ sub keep_busy
 	my %record = $self->extend_beside($other, $busy);
 	if ($record{code} eq '00000')
 	{
-		my $rest = ($dies > $beside->{expires} ? $dies : $beside->{expires}) - time;
+		my $rest =
+		  ($dies > $beside->{expires} ? $dies : $beside->{expires}) - time;
 		sleep $rest + 0.005 if $rest > -0.005;
 		my $now = time;
 		my ($free) = $books->available_to_buyer($sku, $now, $now);
 		my $units = $dice[2] < 0.7 ? $free : $free + 1;
 		if ($units > 0)
 		{
-			my $request = $self->reserve_request(1, 'try_reserve', { $sku => $units }, 200);
+			my $request =
+			  $self->reserve_request(1, 'try_reserve', { $sku => $units },
+				200);
 			$request->{numbers_may_differ} = 1;
 			$self->alone($request);
 			$self->{judged}{busy}++;
@@ -93,12 +104,14 @@ sub race
 	my $sku = "$self->{name}-MANY";
 	my $count = 60;
 	my $other = $self->second_session;
-	my $batch = $self->batch_request(1, [ ($sku) x $count ], [ (1) x $count ], 200);
+	my $batch =
+	  $self->batch_request(1, [ ($sku) x $count ], [ (1) x $count ], 200);
 
 	# some of the last race may still be there, dead
 	$batch->{numbers_may_differ} = 1;
 	$self->alone($batch);
-	my @held = grep { defined $_ } map { $self->{books}{hold}{ $_->{rid} || '' } } @{ $batch->{records} };
+	my @held = grep { defined $_ }
+	  map { $self->{books}{hold}{ $_->{rid} || '' } } @{ $batch->{records} };
 	if (@held == $count)
 	{
 		my $hold = $held[ $dice[0] * @held ];
@@ -109,7 +122,8 @@ sub race
 			my $rest = $all_die - time;
 			sleep $rest + 0.003 if $rest > -0.003;
 			my ($free) = $self->{books}->available_to_buyer($sku, time, time);
-			my $request = $self->reserve_request(1, 'try_reserve', { $sku => $free }, 50);
+			my $request =
+			  $self->reserve_request(1, 'try_reserve', { $sku => $free }, 50);
 			$request->{numbers_may_differ} = 1;
 			$request->{meanwhile} = sub {
 				sleep $dice[1] * 0.004;
@@ -121,7 +135,8 @@ sub race
 		$self->end_beside($other, $hold, \%record);
 	}
 	# for the next time: nothing is held, or the books say so
-	foreach my $hold (grep { $_->{lines}{$sku} } values %{ $self->{books}{hold} })
+	foreach
+	  my $hold (grep { $_->{lines}{$sku} } values %{ $self->{books}{hold} })
 	{
 		my $state = Simulator::Books::state_of($hold, time, time);
 
@@ -130,7 +145,8 @@ sub race
 			last if $state eq 'dead' || $hold->{state} ne 'active';
 			$self->alone($self->cancel_request($hold, 1));
 		}
-		delete $self->{books}{hold}{ $hold->{rid} } if $state eq 'dead' || $hold->{state} ne 'active';
+		delete $self->{books}{hold}{ $hold->{rid} }
+		  if $state eq 'dead' || $hold->{state} ne 'active';
 	}
 	return;
 }
@@ -146,9 +162,11 @@ sub restripe
 	my ($free) = $self->{books}->available_to_buyer($sku, $now, $now);
 
 	return if $free < 2;
-	if ($other->tell(sprintf q{BEGIN; SELECT inv_set_stripes('%s', %d)}, $sku, 1 + int($dice[0] * 12))->{code} eq '00000')
+	if ($other->tell(sprintf q{BEGIN; SELECT inv_set_stripes('%s', %d)},
+			$sku, 1 + int($dice[0] * 12))->{code} eq '00000')
 	{
-		my $request = $self->reserve_request(1, 'try_reserve', { $sku => $free - ($dice[1] < 0.5 ? 1 : 0) }, 100);
+		my $request = $self->reserve_request(1, 'try_reserve',
+			{ $sku => $free - ($dice[1] < 0.5 ? 1 : 0) }, 100);
 		$request->{meanwhile} = sub {
 			sleep 0.001 + $dice[1] * 0.005;
 			$other->tell($dice[2] < 0.8 ? 'COMMIT' : 'ROLLBACK');
@@ -168,11 +186,20 @@ sub extend_beside
 	my ($self, $other, $hold) = @_;
 	my $answer = $other->tell('BEGIN');
 
-	$answer = $other->ask(q{SELECT extract(epoch FROM inv_extend(?::uuid, '90 seconds'))}, $hold->{rid})
+	$answer = $other->ask(
+		q{SELECT extract(epoch FROM inv_extend(?::uuid, '90 seconds'))},
+		$hold->{rid})
 	  if $answer->{code} eq '00000';
-	my %record = (op => 'extend', rid => $hold->{rid}, lines => Simulator::Log::lines_text($hold->{lines}),
-		began => $answer->{asked}, asked => $answer->{asked}, told => $answer->{told}, code => $answer->{code});
-	$hold->{expires} = $record{expires} = $answer->{rows}[0][0] if $answer->{code} eq '00000';
+	my %record = (
+		op    => 'extend',
+		rid   => $hold->{rid},
+		lines => Simulator::Log::lines_text($hold->{lines}),
+		began => $answer->{asked},
+		asked => $answer->{asked},
+		told  => $answer->{told},
+		code  => $answer->{code});
+	$hold->{expires} = $record{expires} = $answer->{rows}[0][0]
+	  if $answer->{code} eq '00000';
 	return %record;
 }
 
@@ -185,10 +212,13 @@ sub end_beside
 	$other->tell('ROLLBACK');
 	$other->reconnect;
 	my ($row) = $self->sure_rows(
-		'SELECT extract(epoch FROM max(expires_at)) FROM inv_reservation WHERE reservation_id = ?', $hold->{rid});
+		'SELECT extract(epoch FROM max(expires_at)) FROM inv_reservation WHERE reservation_id = ?',
+		$hold->{rid});
 	$hold->{expires} = $row->[0] if defined $row->[0];
 	push @{ $self->{pending} }, $record;
-	$self->settle(defined $row->[0] && defined $record->{expires} && abs($row->[0] - $record->{expires}) < 1e-5 ? 'c' : 'r');
+	$self->settle(defined $row->[0]
+		  && defined $record->{expires}
+		  && abs($row->[0] - $record->{expires}) < 1e-5 ? 'c' : 'r');
 	return;
 }
 

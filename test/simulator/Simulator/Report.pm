@@ -13,7 +13,15 @@ sub new
 {
 	my ($class, %option) = @_;
 
-	return bless { %option, calls => {}, kills => {}, judged => {}, checked => {}, sum => {}, checkpoints => 0 }, $class;
+	return bless {
+		%option,
+		calls       => {},
+		kills       => {},
+		judged      => {},
+		checked     => {},
+		sum         => {},
+		checkpoints => 0
+	}, $class;
 }
 
 sub lines_of
@@ -34,8 +42,10 @@ sub count
 	$self->{sum}{episodes}++;
 	foreach my $record (@$records)
 	{
-		my $outcome = $record->{code} eq '00000'
-		  ? ($record->{fate} eq 'c' ? 'done' : 'undone') : $record->{code};
+		my $outcome =
+		  $record->{code} eq '00000'
+		  ? ($record->{fate} eq 'c' ? 'done' : 'undone')
+		  : $record->{code};
 		$self->{calls}{ $record->{op} }{$outcome}++;
 	}
 	foreach my $name (glob "$dir/counted.*")
@@ -43,18 +53,18 @@ sub count
 		foreach my $line (lines_of($name))
 		{
 			my ($count, $resolved, $own, $busy, $races) = split /\t/, $line;
-			$self->{sum}{races} += $busy + $races;
+			$self->{sum}{races}      += $busy + $races;
 			$self->{sum}{operations} += $count;
-			$self->{sum}{resolved} += $resolved;
-			$self->{judged}{own} += $own || 0;
+			$self->{sum}{resolved}   += $resolved;
+			$self->{judged}{own}     += $own || 0;
 		}
 	}
 	foreach my $line (lines_of("$dir/observations"))
 	{
 		my ($snapshots, $checks, $events) = split / /, $line;
 		$self->{sum}{snapshots} += $snapshots;
-		$self->{sum}{checks} += $checks;
-		$self->{sum}{events} += $events;
+		$self->{sum}{checks}    += $checks;
+		$self->{sum}{events}    += $events;
 	}
 	$self->{judged}{late} += $_ foreach lines_of("$dir/latecomer");
 	foreach my $line (lines_of("$dir/kills"))
@@ -62,8 +72,10 @@ sub count
 		my ($kind) = split /\t/, $line;
 		$self->{kills}{$kind}++;
 	}
-	$self->{judged}{$_} += $verdict->{judged}{$_} foreach keys %{ $verdict->{judged} };
-	$self->{checked}{$_} += $verdict->{checked}{$_} foreach keys %{ $verdict->{checked} };
+	$self->{judged}{$_} += $verdict->{judged}{$_}
+	  foreach keys %{ $verdict->{judged} };
+	$self->{checked}{$_} += $verdict->{checked}{$_}
+	  foreach keys %{ $verdict->{checked} };
 	return;
 }
 
@@ -80,8 +92,9 @@ sub search_server_log
 	while (my $line = <$log>)
 	{
 		chomp $line;
-		if ($line =~ /PANIC:|TRAP:/
-			|| $line =~ /\(PID (\d+)\) was terminated by signal/ && !$killed{$1}
+		if (   $line =~ /PANIC:|TRAP:/
+			|| $line =~ /\(PID (\d+)\) was terminated by signal/
+			&& !$killed{$1}
 			|| $line =~ /(?:ERROR|FATAL): / && is_unexpected($profile, $line))
 		{
 			push @wrong, { text => "server log: $line" };
@@ -93,7 +106,8 @@ sub search_server_log
 sub is_unexpected
 {
 	my ($profile, $line) = @_;
-	my ($code, $type) = $line =~ /\] ([0-9A-Z]{5}) (.*?) (?:sim |simulator|nemesis|inventory_|pg_cron)?/;
+	my ($code, $type) = $line =~
+	  /\] ([0-9A-Z]{5}) (.*?) (?:sim |simulator|nemesis|inventory_|pg_cron)?/;
 
 	return 0 if !defined $code;
 	# internal errors, corruption, a constraint that stopped us
@@ -108,7 +122,8 @@ sub table
 	my $sum = $self->{sum};
 	my %total;
 
-	printf "\n%-24s %9s %9s  %s\n", 'calls', 'done', 'undone', 'refused, by SQLSTATE';
+	printf "\n%-24s %9s %9s  %s\n", 'calls', 'done', 'undone',
+	  'refused, by SQLSTATE';
 	foreach my $op (sort keys %{ $self->{calls} })
 	{
 		my %count = %{ $self->{calls}{$op} };
@@ -121,18 +136,29 @@ sub table
 	{
 		$kills += $self->{kills}{$_} if $_ ne 'cancel';
 	}
-	printf "\n%d operations in %d s (%d a second), %d episodes, %d checkpoints\n",
-	  $sum->{operations} || 0, $seconds, ($sum->{operations} || 0) / ($seconds || 1), $sum->{episodes} || 0, $self->{checkpoints};
-	printf "%d kills: %s\n", $kills, join ', ', map { "$_ $self->{kills}{$_}" } sort keys %{ $self->{kills} };
-	printf "%d calls or commits in doubt were resolved\n", $sum->{resolved} || 0;
-	printf "%d snapshots looked at, %d of them by inv_check(); %d events of the feed\n",
+	printf
+	  "\n%d operations in %d s (%d a second), %d episodes, %d checkpoints\n",
+	  $sum->{operations} || 0, $seconds,
+	  ($sum->{operations} || 0) / ($seconds || 1), $sum->{episodes} || 0,
+	  $self->{checkpoints};
+	printf "%d kills: %s\n", $kills, join ', ',
+	  map { "$_ $self->{kills}{$_}" } sort keys %{ $self->{kills} };
+	printf "%d calls or commits in doubt were resolved\n",
+	  $sum->{resolved} || 0;
+	printf
+	  "%d snapshots looked at, %d of them by inv_check(); %d events of the feed\n",
 	  map { $sum->{$_} || 0 } qw(snapshots checks events);
-	printf "refusals of own SKUs, all judged: %d; of shared SKUs: %d right for certain, %d not to be judged\n",
+	printf
+	  "refusals of own SKUs, all judged: %d; of shared SKUs: %d right for certain, %d not to be judged\n",
 	  map { $self->{judged}{$_} || 0 } qw(own right open);
-	printf "holds extended while somebody freed dead ones: %d\n", $self->{judged}{late} || 0;
+	printf "holds extended while somebody freed dead ones: %d\n",
+	  $self->{judged}{late} || 0;
 	printf "races of two connections of one client: %d\n", $sum->{races} || 0;
-	printf "answers about shared SKUs that said how much is available, all judged: %d\n", $self->{judged}{said} || 0;
-	printf "compared at the end: %s\n", join ', ', map { "$_ $self->{checked}{$_}" } sort keys %{ $self->{checked} };
+	printf
+	  "answers about shared SKUs that said how much is available, all judged: %d\n",
+	  $self->{judged}{said} || 0;
+	printf "compared at the end: %s\n", join ', ',
+	  map { "$_ $self->{checked}{$_}" } sort keys %{ $self->{checked} };
 	return;
 }
 
@@ -141,14 +167,20 @@ sub failure
 {
 	my ($self, $profile, $dir, $database, @wrong) = @_;
 
-	printf "\nVIOLATION: seed %s, episode %d (%s)\n", $profile->{seed}, $profile->{episode},
+	printf "\nVIOLATION: seed %s, episode %d (%s)\n", $profile->{seed},
+	  $profile->{episode},
 	  Simulator::Profile::text($profile);
-	printf "again: make simulate SEED=%s EPISODE=%d SECONDS=%d CLIENTS=%d\n", $profile->{seed},
+	printf "again: make simulate SEED=%s EPISODE=%d SECONDS=%d CLIENTS=%d\n",
+	  $profile->{seed},
 	  $profile->{episode}, $self->{length}, $profile->{clients};
 	my @first = @wrong > 5 ? @wrong[ 0 .. 4 ] : @wrong;
 	foreach my $wrong (@first)
 	{
-		print "* $wrong->{text}", (map { " [$_ $wrong->{$_}]" } grep { $_ ne 'text' && defined $wrong->{$_} && $wrong->{$_} ne '' } sort keys %$wrong), "\n";
+		print "* $wrong->{text}", (
+			map { " [$_ $wrong->{$_}]" } grep {
+				$_ ne 'text' && defined $wrong->{$_} && $wrong->{$_} ne ''
+			} sort keys %$wrong),
+		  "\n";
 	}
 	printf "* and %d more\n", @wrong - @first if @wrong > @first;
 	$self->story($profile, $dir, $database, $wrong[0]);
@@ -164,18 +196,23 @@ sub story
 
 	foreach my $record (@records)
 	{
-		if (grep { defined $wrong->{$_} && $wrong->{$_} ne '' && $record->{$_} eq $wrong->{$_} } qw(rid oid customer key))
+		if (grep {
+					 defined $wrong->{$_}
+				  && $wrong->{$_} ne ''
+				  && $record->{$_} eq $wrong->{$_}
+			} qw(rid oid customer key))
 		{
 			push @about, $record;
 		}
-		elsif (%sku && grep { s/:.*//r && $sku{ s/:.*//r } } split /,/, $record->{lines})
+		elsif (%sku && grep { s/:.*//r && $sku{s/:.*//r} } split /,/,
+			$record->{lines})
 		{
 			push @of_sku, $record if $record->{op} !~ /available/;
 		}
 	}
 	# of a SKU, what came last before it was noticed
 	@of_sku = grep { $_->{asked} <= $wrong->{at} } @of_sku if $wrong->{at};
-	splice @of_sku, 0, -25 if @of_sku > 25;
+	splice @of_sku, 0, -25                                 if @of_sku > 25;
 	@about = sort { $a->{asked} <=> $b->{asked} } @about, @of_sku;
 	splice @about, 0, -60 if @about > 60;
 	my $zero = @about ? int $about[0]{asked} : 0;
@@ -183,20 +220,35 @@ sub story
 	foreach my $record (@about)
 	{
 		printf "%10.6f-%.6f %s c%s %-16s %s %s\n",
-		  $record->{asked} - $zero, $record->{told} - $zero, $record->{fate}, $record->{client}, $record->{op}, $record->{code},
-		  join ' ', map { $_ eq 'expires' ? sprintf('expires=%.6f', $record->{$_} - $zero) : "$_=$record->{$_}" }
-		  grep { $record->{$_} ne '' } qw(lines rid customer key status replayed available expires oid short);
+		  $record->{asked} - $zero, $record->{told} - $zero, $record->{fate},
+		  $record->{client}, $record->{op}, $record->{code}, join ' ', map {
+			$_ eq 'expires'
+			  ? sprintf('expires=%.6f', $record->{$_} - $zero)
+			  : "$_=$record->{$_}"
+		  }
+		  grep { $record->{$_} ne '' }
+		  qw(lines rid customer key status replayed available expires oid short);
 	}
-	my $rid = $wrong->{rid} || ($wrong->{customer} && (map { $_->{rid} } grep { $_->{customer} eq $wrong->{customer} && $_->{rid} } @about)[0]);
+	my $rid = $wrong->{rid}
+	  || (
+		$wrong->{customer}
+		&& (map { $_->{rid} }
+			grep { $_->{customer} eq $wrong->{customer} && $_->{rid} } @about)
+		[0]);
 	return if !$rid || !$database;
-	my $session = Simulator::Session->new(database => $database, name => 'simulator')->connect;
+	my $session =
+	  Simulator::Session->new(database => $database, name => 'simulator')
+	  ->connect;
 	print "\nwhat the tables have:\n";
-	foreach my $sql ("SELECT 'line', line_no, quantity, returned, status, extract(epoch FROM expires_at) - $zero, extract(epoch FROM closed_at) - $zero, stripe, customer FROM inv_reservation WHERE reservation_id = ? ORDER BY line_no",
+	foreach my $sql (
+		"SELECT 'line', line_no, quantity, returned, status, extract(epoch FROM expires_at) - $zero, extract(epoch FROM closed_at) - $zero, stripe, customer FROM inv_reservation WHERE reservation_id = ? ORDER BY line_no",
 		"SELECT 'ledger', extract(epoch FROM at) - $zero, operation, stripe, delta_on_hand, delta_reserved, on_hand_after, reserved_after FROM inv_ledger WHERE reservation_id = ? ORDER BY entry_id",
-		"SELECT 'order', order_id, status, payment_status, total FROM inv_order WHERE reservation_id = ?")
+		"SELECT 'order', order_id, status, payment_status, total FROM inv_order WHERE reservation_id = ?"
+	  )
 	{
 		my $answer = $session->ask($sql, $rid);
-		print join(' ', map { defined $_ ? $_ : '-' } @$_), "\n" foreach @{ $answer->{rows} };
+		print join(' ', map { defined $_ ? $_ : '-' } @$_), "\n"
+		  foreach @{ $answer->{rows} };
 	}
 	return;
 }

@@ -28,24 +28,27 @@ sub connect
 
 	while (1)
 	{
-		my $dbh = DBI->connect("dbi:Pg:dbname=$self->{database};application_name='$self->{name}'",
+		my $dbh = DBI->connect(
+			"dbi:Pg:dbname=$self->{database};application_name='$self->{name}'",
 			undef, undef,
 			{
-				RaiseError => 0,
-				PrintError => 0,
-				PrintWarn => 0,
-				AutoCommit => 1,
+				RaiseError        => 0,
+				PrintError        => 0,
+				PrintWarn         => 0,
+				AutoCommit        => 1,
 				pg_server_prepare => 1
 			});
 		if ($dbh)
 		{
-			my ($gone) = $self->{pid}
+			my ($gone) =
+			  $self->{pid}
 			  ? $dbh->selectrow_array(
 				'SELECT count(*) FROM pg_stat_activity WHERE pid = ? AND backend_start = ?::timestamptz',
 				undef, $self->{pid}, $self->{start})
 			  : (0);
 			my ($pid, $start) = $dbh->selectrow_array(
-				'SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()');
+				'SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()'
+			);
 			if (defined $gone && $gone == 0 && $pid)
 			{
 				@$self{qw(dbh pid start)} = ($dbh, $pid, $start);
@@ -54,7 +57,8 @@ sub connect
 			}
 			$dbh->disconnect;
 		}
-		die "cannot connect: " . ($DBI::errstr || 'the old backend stays') . "\n"
+		die "cannot connect: "
+		  . ($DBI::errstr || 'the old backend stays') . "\n"
 		  if time > $until;
 		sleep 0.05;
 	}
@@ -81,7 +85,8 @@ sub ask
 	$statement = $self->{statements}{$sql} ||= $dbh->prepare($sql);
 	if ($statement && $statement->execute(@arguments))
 	{
-		$answer{rows} = $statement->fetchall_arrayref if $statement->{NUM_OF_FIELDS};
+		$answer{rows} = $statement->fetchall_arrayref
+		  if $statement->{NUM_OF_FIELDS};
 	}
 	else
 	{
@@ -167,7 +172,8 @@ sub value
 		  if $answer->{code} eq '00000';
 		$self->reconnect if $answer->{lost};
 		die "$sql: $answer->{message}\n"
-		  if !$answer->{lost} && $answer->{code} !~ /^(?:57014|55P03|40001|40P01)$/;
+		  if !$answer->{lost}
+		  && $answer->{code} !~ /^(?:57014|55P03|40001|40P01)$/;
 	}
 }
 

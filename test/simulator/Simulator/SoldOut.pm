@@ -26,7 +26,7 @@ package Simulator::SoldOut;
 use strict;
 use warnings;
 
-use constant BLUR => 0.002;
+use constant BLUR  => 0.002;
 use constant NEVER => 9e15;
 
 sub new
@@ -34,14 +34,14 @@ sub new
 	my ($class, $sku) = @_;
 
 	return bless {
-		sku => $sku,
-		in => [],           # [certain from, units]
-		possible_in => [],  # [possible from, units]
-		possible => [],     # [from, to, units] of what is possibly taken
-		certain => [],      # the same of what certainly is
-		seen => [],         # the same of what everybody must see as taken
-		refused => [],      # [from, to, units, record]
-		said => []          # [from, to, available, record, options]
+		sku         => $sku,
+		in          => [],     # [certain from, units]
+		possible_in => [],     # [possible from, units]
+		possible    => [],     # [from, to, units] of what is possibly taken
+		certain     => [],     # the same of what certainly is
+		seen        => [],     # the same of what everybody must see as taken
+		refused     => [],     # [from, to, units, record]
+		said        => []      # [from, to, available, record, options]
 	}, $class;
 }
 
@@ -121,7 +121,8 @@ sub sum_at
 	while ($low < $high)
 	{
 		my $middle = ($low + $high) >> 1;
-		if ($moments->[$middle] < $moment || ($including && $moments->[$middle] == $moment))
+		if ($moments->[$middle] < $moment
+			|| ($including && $moments->[$middle] == $moment))
 		{
 			$low = $middle + 1;
 		}
@@ -139,54 +140,77 @@ sub judge
 	my %judged = (right => 0, wrong => 0, open => 0, said => 0);
 	my $in = running_sum(@{ $self->{in} });
 	my $possible_in = running_sum(@{ $self->{possible_in} });
-	my $begun = running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{possible} });
-	my $ended = running_sum(map { [ $_->[1], $_->[2] ] } @{ $self->{possible} });
-	my $sure_begun = running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{certain} });
-	my $sure_ended = running_sum(map { [ $_->[1], $_->[2] ] } @{ $self->{certain} });
+	my $begun =
+	  running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{possible} });
+	my $ended =
+	  running_sum(map { [ $_->[1], $_->[2] ] } @{ $self->{possible} });
+	my $sure_begun =
+	  running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{certain} });
+	my $sure_ended =
+	  running_sum(map { [ $_->[1], $_->[2] ] } @{ $self->{certain} });
 
 	foreach my $refusal (@{ $self->{refused} })
 	{
 		my ($from, $to, $units, $record) = @$refusal;
-		my $left = sum_at($in, $from) - (sum_at($begun, $to, 1) - sum_at($ended, $from));
+		my $left = sum_at($in, $from) -
+		  (sum_at($begun, $to, 1) - sum_at($ended, $from));
 		if ($left >= $units)
 		{
 			$judged{wrong}++;
-			push @wrong, [ "refused $units of $self->{sku} though $left were free for the whole time of the call", $record ];
+			push @wrong,
+			  [
+				"refused $units of $self->{sku} though $left were free for the whole time of the call",
+				$record
+			  ];
 			next;
 		}
 		my $right = 0;
 		foreach my $moment ($from, $to)
 		{
 			$right = 1
-			  if sum_at($possible_in, $moment, 1)
-			  - (sum_at($sure_begun, $moment) - sum_at($sure_ended, $moment, 1)) < $units;
+			  if sum_at($possible_in, $moment, 1) -
+			  (sum_at($sure_begun, $moment) - sum_at($sure_ended, $moment, 1))
+			  < $units;
 		}
 		$judged{ $right ? 'right' : 'open' }++;
 	}
 
-	my $seen_begun = running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{seen} });
-	my $seen_ended = running_sum(map { [ $_->[1], $_->[2] ] } @{ $self->{seen} });
+	my $seen_begun =
+	  running_sum(map { [ $_->[0], $_->[2] ] } @{ $self->{seen} });
+	my $seen_ended =
+	  running_sum(map { [ $_->[1], $_->[2] ] } @{ $self->{seen} });
 	foreach my $said (@{ $self->{said} })
 	{
 		my ($from, $to, $available, $record, %option) = @$said;
-		my $least = sum_at($in, $from) - (sum_at($begun, $to, 1) - sum_at($ended, $from));
+		my $least = sum_at($in, $from) -
+		  (sum_at($begun, $to, 1) - sum_at($ended, $from));
 		my $held = sum_at($seen_begun, $from) - sum_at($seen_ended, $to, 1);
 		my $most = sum_at($possible_in, $to, 1) - ($held > 0 ? $held : 0);
 		$judged{said}++;
-		push @wrong, [ "$available of $self->{sku} said to be available, and it was $least to $most", $record ]
-		  if $option{at_most} && $available > ($most > 0 ? $most : 0)
+		push @wrong,
+		  [
+			"$available of $self->{sku} said to be available, and it was $least to $most",
+			$record
+		  ]
+		  if $option{at_most}  && $available > ($most > 0 ? $most : 0)
 		  || $option{at_least} && $available < $least;
 	}
 
 	foreach my $taken (sort { $a->[0] <=> $b->[0] } @{ $self->{certain} })
 	{
 		my $moment = $taken->[0];
-		my $sold = sum_at($sure_begun, $moment, 1) - sum_at($sure_ended, $moment, 1);
+		my $sold =
+		  sum_at($sure_begun, $moment, 1) - sum_at($sure_ended, $moment, 1);
 		my $there = sum_at($possible_in, $moment, 1);
 		if ($sold > $there)
 		{
-			push @wrong, [ sprintf('%d of %s sold or held at %.6f, though at most %d had come in',
-				$sold, $self->{sku}, $moment, $there), undef ];
+			push @wrong,
+			  [
+				sprintf(
+					'%d of %s sold or held at %.6f, though at most %d had come in',
+					$sold, $self->{sku}, $moment, $there),
+				undef
+			  ];
 			last;
 		}
 	}

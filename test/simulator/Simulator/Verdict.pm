@@ -13,7 +13,7 @@ use warnings;
 use Simulator::Log;
 use Simulator::SoldOut;
 
-use constant BLUR => 0.002;
+use constant BLUR  => 0.002;
 use constant NEVER => Simulator::SoldOut::NEVER;
 
 # Options: session, profile, records.  Returns what is wrong, a list of hashes:
@@ -22,7 +22,8 @@ sub new
 {
 	my ($class, %option) = @_;
 
-	return bless { wrong => [], judged => {}, checked => {}, %option }, $class;
+	return bless { wrong => [], judged => {}, checked => {}, %option },
+	  $class;
 }
 
 sub wrong
@@ -46,15 +47,28 @@ sub judge
 {
 	my ($self) = @_;
 
-	foreach my $row ($self->query('SELECT violation, sku, stripe, reservation_id, order_id, found, expected FROM inv_check()'))
+	foreach my $row (
+		$self->query(
+			'SELECT violation, sku, stripe, reservation_id, order_id, found, expected FROM inv_check()'
+		))
 	{
-		$self->wrong('inv_check(): ' . join(' ', map { defined $_ ? $_ : '-' } @$row),
-			sku => $row->[1], rid => $row->[3], oid => $row->[4]);
+		$self->wrong(
+			'inv_check(): ' . join(' ', map { defined $_ ? $_ : '-' } @$row),
+			sku => $row->[1],
+			rid => $row->[3],
+			oid => $row->[4]);
 	}
-	foreach my $row ($self->query('SELECT finding, sku, stripe, reservation_id, order_id, found, expected FROM inv_reconcile(complete => true)'))
+	foreach my $row (
+		$self->query(
+			'SELECT finding, sku, stripe, reservation_id, order_id, found, expected FROM inv_reconcile(complete => true)'
+		))
 	{
-		$self->wrong('inv_reconcile(): ' . join(' ', map { defined $_ ? $_ : '-' } @$row),
-			sku => $row->[1], rid => $row->[3], oid => $row->[4]);
+		$self->wrong(
+			'inv_reconcile(): '
+			  . join(' ', map { defined $_ ? $_ : '-' } @$row),
+			sku => $row->[1],
+			rid => $row->[3],
+			oid => $row->[4]);
 	}
 	$self->read_tables;
 	$self->sort_records;
@@ -80,16 +94,30 @@ SELECT line.reservation_id, line.customer, item.sku, line.quantity, line.returne
  WHERE line.customer <> 'latecomer'
 SQL
 	{
-		my ($rid, $customer, $sku, $units, $returned, $status, $expires, $created, $closed, $price) = @$row;
-		my $hold = $self->{hold}{$rid} ||= { rid => $rid, customer => $customer,
-			expires => $expires, created => $created };
-		$self->wrong("two lines of $sku in hold $rid", rid => $rid) if $hold->{lines}{$sku};
-		$hold->{lines}{$sku} = { units => $units, returned => $returned, status => $status,
-			closed => $closed, price => $price };
+		my ($rid, $customer, $sku, $units, $returned,
+			$status, $expires, $created, $closed, $price) = @$row;
+		my $hold = $self->{hold}{$rid} ||= {
+			rid      => $rid,
+			customer => $customer,
+			expires  => $expires,
+			created  => $created
+		};
+		$self->wrong("two lines of $sku in hold $rid", rid => $rid)
+		  if $hold->{lines}{$sku};
+		$hold->{lines}{$sku} = {
+			units    => $units,
+			returned => $returned,
+			status   => $status,
+			closed   => $closed,
+			price    => $price
+		};
 		$hold->{status}{$status} = 1;
 		$self->{of_customer}{$customer}{$rid} = 1;
 	}
-	foreach my $row ($self->query('SELECT order_id, reservation_id, customer, status, payment_status, total FROM inv_order'))
+	foreach my $row (
+		$self->query(
+			'SELECT order_id, reservation_id, customer, status, payment_status, total FROM inv_order'
+		))
 	{
 		my %order;
 		@order{qw(oid rid customer status pay total)} = @$row;
@@ -106,9 +134,13 @@ sub sort_records
 
 	foreach my $record (@{ $self->{records} })
 	{
-		push @{ $self->{about}{ $record->{rid} } }, $record if $record->{rid} ne '';
-		push @{ $self->{about_order}{ $record->{oid} } }, $record if $record->{oid} ne '';
-		if ($record->{op} =~ /reserve/ && $record->{op} !~ /^repeat/ && $record->{fate} eq 'c')
+		push @{ $self->{about}{ $record->{rid} } }, $record
+		  if $record->{rid} ne '';
+		push @{ $self->{about_order}{ $record->{oid} } }, $record
+		  if $record->{oid} ne '';
+		if (   $record->{op} =~ /reserve/
+			&& $record->{op} !~ /^repeat/
+			&& $record->{fate} eq 'c')
 		{
 			push @{ $self->{made_by}{ $record->{customer} } }, $record;
 		}
@@ -121,7 +153,9 @@ sub committed
 	my ($self, $rid, @ops) = @_;
 	my %wanted = map { $_ => 1 } @ops;
 
-	return grep { $_->{fate} eq 'c' && $wanted{ $_->{op} } } @{ $self->{about}{$rid} || [] };
+	return
+	  grep { $_->{fate} eq 'c' && $wanted{ $_->{op} } }
+	  @{ $self->{about}{$rid} || [] };
 }
 
 # Each hold that is there, and each that should be.
@@ -133,10 +167,12 @@ sub judge_holds
 	{
 		my $hold = $self->{hold}{$rid};
 		my @about = (rid => $rid, customer => $hold->{customer});
-		my @makers = grep { $_->{rid} eq $rid } @{ $self->{made_by}{ $hold->{customer} } || [] };
+		my @makers = grep { $_->{rid} eq $rid }
+		  @{ $self->{made_by}{ $hold->{customer} } || [] };
 
 		$self->{checked}{holds}++;
-		$self->wrong("hold $rid is there, and nobody was told so", @about) if !@makers;
+		$self->wrong("hold $rid is there, and nobody was told so", @about)
+		  if !@makers;
 		$self->wrong("more than one hold of $hold->{customer}", @about)
 		  if keys %{ $self->{of_customer}{ $hold->{customer} } } > 1;
 		next if !@makers;
@@ -146,14 +182,18 @@ sub judge_holds
 		my ($ended, $cancelled) = (0);
 		foreach my $record ($self->committed($rid, 'release'))
 		{
-			if ($record->{status} eq 'cancelled') { $cancelled = $record; next; }
+			if ($record->{status} eq 'cancelled')
+			{
+				$cancelled = $record;
+				next;
+			}
 			my $lines = Simulator::Log::lines_hash($record->{lines});
 			$released{$_} += $lines->{$_} foreach keys %$lines;
 		}
 		foreach my $record ($self->committed($rid, 'cancel'))
 		{
 			$cancelled = $record if $record->{status} eq 'cancelled';
-			$ended = $record if $record->{status} eq 'expired';
+			$ended = $record     if $record->{status} eq 'expired';
 		}
 		my ($confirmed) = $self->committed($rid, 'confirm');
 		my $lines = Simulator::Log::lines_hash($makers[0]{lines});
@@ -161,22 +201,33 @@ sub judge_holds
 		{
 			my $should = ($lines->{$sku} || 0) - ($released{$sku} || 0);
 			my $line = $hold->{lines}{$sku};
-			$self->wrong(($line ? $line->{units} : 'no line') . " of $sku, $should should be", @about, sku => $sku)
-			  if !$line || $line->{units} != $should;
+			$self->wrong(
+				($line ? $line->{units} : 'no line')
+				. " of $sku, $should should be",
+				@about,
+				sku => $sku) if !$line || $line->{units} != $should;
 		}
 
 		my @statuses = sort keys %{ $hold->{status} };
 		my $status = $hold->{status}{expired} ? 'expired' : $statuses[0];
-		my $should = $confirmed ? 'confirmed' : $cancelled ? 'cancelled' : $ended ? 'expired' : 'active or expired';
-		$self->wrong("it is $status, and should be $should", @about) if $should !~ /$status/;
-		$self->wrong("it was confirmed and cancelled", @about) if $confirmed && ($cancelled || $ended);
+		my $should =
+			$confirmed ? 'confirmed'
+		  : $cancelled ? 'cancelled'
+		  : $ended     ? 'expired'
+		  :              'active or expired';
+		$self->wrong("it is $status, and should be $should", @about)
+		  if $should !~ /$status/;
+		$self->wrong("it was confirmed and cancelled", @about)
+		  if $confirmed && ($cancelled || $ended);
 		foreach my $sku (sort keys %{ $hold->{lines} })
 		{
 			my $line = $hold->{lines}{$sku};
 			$self->wrong("expired before its time", @about)
-			  if $line->{status} eq 'expired' && $line->{closed} < $hold->{expires};
+			  if $line->{status} eq 'expired'
+			  && $line->{closed} < $hold->{expires};
 			$self->wrong("$line->{status} after its death", @about)
-			  if $line->{status} =~ /^(?:confirmed|cancelled)$/ && $line->{closed} >= $hold->{expires};
+			  if $line->{status} =~ /^(?:confirmed|cancelled)$/
+			  && $line->{closed} >= $hold->{expires};
 		}
 		$self->wrong('confirmed, and there is no order', @about)
 		  if $status eq 'confirmed' && !$self->{order_of}{$rid};
@@ -189,7 +240,10 @@ sub judge_holds
 			next if $record->{rid} eq '' || $self->{hold}{ $record->{rid} };
 			# a purge takes what is closed, and what died long ago, but for keys
 			next if $self->{profile}{purges} && $record->{key} eq '';
-			$self->wrong("hold $record->{rid} of $customer is missing", rid => $record->{rid}, customer => $customer);
+			$self->wrong(
+				"hold $record->{rid} of $customer is missing",
+				rid      => $record->{rid},
+				customer => $customer);
 		}
 	}
 	return;
@@ -207,16 +261,19 @@ sub judge_orders
 		my @confirms = $self->committed($order->{rid}, 'confirm');
 
 		$self->{checked}{orders}++;
-		$self->wrong("order $oid is there, and nobody was told so", @about) if !@confirms;
+		$self->wrong("order $oid is there, and nobody was told so", @about)
+		  if !@confirms;
 		$self->wrong("somebody was told of another order than $oid", @about)
 		  if grep { $_->{oid} ne $oid } @confirms;
 		next if !$hold;
 		my %returned;
 		my $cancelled = 0;
-		foreach my $record (grep { $_->{fate} eq 'c' } @{ $self->{about_order}{$oid} || [] })
+
+		foreach my $record (grep { $_->{fate} eq 'c' }
+			@{ $self->{about_order}{$oid} || [] })
 		{
 			$cancelled = 1 if $record->{op} eq 'cancel_order';
-			next if $record->{op} ne 'return';
+			next           if $record->{op} ne 'return';
 			my $lines = Simulator::Log::lines_hash($record->{lines});
 			$returned{$_} += $lines->{$_} foreach keys %$lines;
 		}
@@ -226,18 +283,27 @@ sub judge_orders
 			my $line = $hold->{lines}{$sku};
 			my $should = $cancelled ? $line->{units} : $returned{$sku} || 0;
 			$total += $line->{units} * $line->{price};
-			$self->wrong("$line->{returned} of $sku have come back, and $should should have", @about, sku => $sku)
-			  if $line->{returned} != $should;
+			$self->wrong(
+				"$line->{returned} of $sku have come back, and $should should have",
+				@about,
+				sku => $sku) if $line->{returned} != $should;
 		}
 		$self->wrong("order $oid is $order->{status}", @about)
 		  if $cancelled != ($order->{status} eq 'cancelled' ? 1 : 0);
-		$self->wrong("order $oid costs $order->{total}, and should cost $total", @about)
+		$self->wrong(
+			"order $oid costs $order->{total}, and should cost $total",
+			@about)
 		  if $order->{total} != $total;
 	}
 	foreach my $record (@{ $self->{records} })
 	{
-		$self->wrong("order $record->{oid} is missing", oid => $record->{oid}, rid => $record->{rid})
-		  if $record->{op} eq 'confirm' && $record->{fate} eq 'c' && !$self->{order}{ $record->{oid} };
+		$self->wrong(
+			"order $record->{oid} is missing",
+			oid => $record->{oid},
+			rid => $record->{rid})
+		  if $record->{op} eq 'confirm'
+		  && $record->{fate} eq 'c'
+		  && !$self->{order}{ $record->{oid} };
 	}
 	return;
 }
@@ -254,7 +320,8 @@ sub judge_calls
 		my $maker = $hold->{maker} or next;
 
 		$self->judge_status($_, $hold, \@records)
-		  foreach grep { $_->{op} eq 'status' && $_->{code} eq '00000' } @records;
+		  foreach grep { $_->{op} eq 'status' && $_->{code} eq '00000' }
+		  @records;
 		foreach my $record (@records)
 		{
 			next if $record->{op} !~ /^(?:confirm|extend|release)$/;
@@ -263,15 +330,22 @@ sub judge_calls
 			foreach my $other (@records)
 			{
 				$dies = $other->{expires}
-				  if $other->{op} eq 'extend' && $other != $record && $other->{expires} ne ''
-				  && $other->{asked} < $record->{told} && $other->{expires} > $dies;
+				  if $other->{op} eq 'extend'
+				  && $other != $record
+				  && $other->{expires} ne ''
+				  && $other->{asked} < $record->{told}
+				  && $other->{expires} > $dies;
 			}
-			if ($record->{code} eq '00000' && $record->{asked} > $dies + BLUR
+			if (   $record->{code} eq '00000'
+				&& $record->{asked} > $dies + BLUR
 				&& !$record->{replayed}
 				&& !($record->{op} eq 'extend' && $record->{key} ne ''))
 			{
 				$self->{checked}{deaths}++;
-				$self->wrong(sprintf('%s asked at %.6f of a hold that had died at %.6f', $record->{op}, $record->{asked}, $dies),
+				$self->wrong(
+					sprintf(
+						'%s asked at %.6f of a hold that had died at %.6f',
+						$record->{op}, $record->{asked}, $dies),
 					rid => $rid);
 			}
 			if ($record->{code} eq 'IV002')
@@ -280,13 +354,17 @@ sub judge_calls
 				foreach my $other (@records)
 				{
 					$lives = $other->{expires}
-					  if $other->{op} eq 'extend' && $other->{fate} eq 'c' && $other->{settled} < $record->{asked}
+					  if $other->{op} eq 'extend'
+					  && $other->{fate} eq 'c'
+					  && $other->{settled} < $record->{asked}
 					  && $other->{expires} > $lives;
 				}
 				$self->{checked}{deaths}++;
-				$self->wrong(sprintf('%s was told at %.6f that it had died, and it lived until %.6f', $record->{op}, $record->{told}, $lives),
-					rid => $rid)
-				  if $record->{told} < $lives - BLUR;
+				$self->wrong(
+					sprintf(
+						'%s was told at %.6f that it had died, and it lived until %.6f',
+						$record->{op}, $record->{told}, $lives),
+					rid => $rid) if $record->{told} < $lives - BLUR;
 			}
 		}
 	}
@@ -309,22 +387,33 @@ sub judge_status
 		{
 			$ended = 'confirmed' if $other->{op} eq 'confirm';
 			$ended = $other->{status}
-			  if $other->{op} =~ /^(?:cancel|release)$/ && $other->{status} =~ /^(?:cancelled|expired)$/;
+			  if $other->{op} =~ /^(?:cancel|release)$/
+			  && $other->{status} =~ /^(?:cancelled|expired)$/;
 		}
 		$asked_for = 1
-		  if $ops{$status} && $other->{op} =~ /^(?:$ops{$status})$/ && $other->{asked} < $told;
+		  if $ops{$status}
+		  && $other->{op} =~ /^(?:$ops{$status})$/
+		  && $other->{asked} < $told;
 	}
 	$self->{checked}{statuses}++;
-	$self->wrong("status $status, though it was $ended before", rid => $record->{rid})
+	$self->wrong("status $status, though it was $ended before",
+		rid => $record->{rid})
 	  if defined $ended && $status ne $ended;
-	$self->wrong("status $status, and nobody has asked for that", rid => $record->{rid})
+	$self->wrong("status $status, and nobody has asked for that",
+		rid => $record->{rid})
 	  if $ops{$status} && !$asked_for;
-	$self->wrong(sprintf('status active, asked at %.6f of a hold that died at %.6f', $record->{asked}, $hold->{expires}),
-		rid => $record->{rid})
-	  if $status eq 'active' && $record->{asked} > $hold->{expires} + BLUR;
-	$self->wrong(sprintf('status expired, told at %.6f of a hold that died at %.6f', $told, $hold->{maker}{expires}),
-		rid => $record->{rid})
-	  if $status eq 'expired' && $told < $hold->{maker}{expires} - BLUR;
+	$self->wrong(
+		sprintf(
+			'status active, asked at %.6f of a hold that died at %.6f',
+			$record->{asked}, $hold->{expires}),
+		rid => $record->{rid}
+	) if $status eq 'active' && $record->{asked} > $hold->{expires} + BLUR;
+	$self->wrong(
+		sprintf(
+			'status expired, told at %.6f of a hold that died at %.6f',
+			$told, $hold->{maker}{expires}),
+		rid => $record->{rid}
+	) if $status eq 'expired' && $told < $hold->{maker}{expires} - BLUR;
 	return;
 }
 
@@ -332,9 +421,12 @@ sub judge_status
 sub judge_stock
 {
 	my ($self) = @_;
-	my %should = map { $_->{sku} => $_->{units} } @{ $self->{profile}{shared} };
+	my %should =
+	  map { $_->{sku} => $_->{units} } @{ $self->{profile}{shared} };
 
-	foreach my $record (grep { $_->{fate} eq 'c' && $_->{op} =~ /^(?:receive|adjust)$/ } @{ $self->{records} })
+	foreach my $record (
+		grep { $_->{fate} eq 'c' && $_->{op} =~ /^(?:receive|adjust)$/ }
+		@{ $self->{records} })
 	{
 		my ($sku, $units) = $record->{lines} =~ /^(.*):(-?\d+)$/;
 		$should{$sku} += $units if exists $should{$sku};
@@ -344,16 +436,22 @@ sub judge_stock
 		my $hold = $self->{hold}{ $order->{rid} } or next;
 		foreach my $sku (keys %{ $hold->{lines} })
 		{
-			$should{$sku} -= $hold->{lines}{$sku}{units} - $hold->{lines}{$sku}{returned}
+			$should{$sku} -=
+			  $hold->{lines}{$sku}{units} - $hold->{lines}{$sku}{returned}
 			  if exists $should{$sku};
 		}
 	}
-	foreach my $row ($self->query('SELECT sku, sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) GROUP BY sku'))
+	foreach my $row (
+		$self->query(
+			'SELECT sku, sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) GROUP BY sku'
+		))
 	{
 		my ($sku, $on_hand) = @$row;
 		next if !exists $should{$sku};
 		$self->{checked}{stock}++;
-		$self->wrong("$on_hand of $sku are on hand, and $should{$sku} should be", sku => $sku)
+		$self->wrong(
+			"$on_hand of $sku are on hand, and $should{$sku} should be",
+			sku => $sku)
 		  if $on_hand != $should{$sku};
 	}
 	return;
@@ -383,10 +481,13 @@ SELECT mark.mark, mark.isolation, item.sku, entry.operation, unseen.operation, e
  WHERE mark.isolation <> 'READ COMMITTED'
 SQL
 	{
-		$self->wrong("$row->[0], $row->[1]: $row->[3] of $row->[2] after a $row->[4] that its snapshot does not see",
-			sku => $row->[2], rid => $row->[5]);
+		$self->wrong(
+			"$row->[0], $row->[1]: $row->[3] of $row->[2] after a $row->[4] that its snapshot does not see",
+			sku => $row->[2],
+			rid => $row->[5]);
 	}
-	my ($count) = $self->query(q{SELECT count(*) FROM sim.mark WHERE isolation <> 'READ COMMITTED'});
+	my ($count) = $self->query(
+		q{SELECT count(*) FROM sim.mark WHERE isolation <> 'READ COMMITTED'});
 	$self->{checked}{'transactions of one snapshot'} += $count->[0];
 	return;
 }
@@ -399,7 +500,8 @@ sub judge_refusals
 
 	foreach my $shared (@{ $self->{profile}{shared} })
 	{
-		my $judge = $judges{ $shared->{sku} } = Simulator::SoldOut->new($shared->{sku});
+		my $judge = $judges{ $shared->{sku} } =
+		  Simulator::SoldOut->new($shared->{sku});
 		$judge->came_in(0, 0, $shared->{units});
 	}
 	foreach my $record (@{ $self->{records} })
@@ -416,10 +518,12 @@ sub judge_refusals
 			else
 			{
 				$judge->possibly_taken($record->{asked},
-					$record->{fate} eq 'c' ? NEVER : $record->{settled}, -$units);
+					$record->{fate} eq 'c' ? NEVER : $record->{settled},
+					-$units);
 				if ($record->{fate} eq 'c')
 				{
-					$judge->certainly_taken($record->{settled}, NEVER, -$units);
+					$judge->certainly_taken($record->{settled}, NEVER,
+						-$units);
 					$judge->seen_as_taken($record->{settled}, NEVER, -$units);
 				}
 			}
@@ -431,9 +535,11 @@ sub judge_refusals
 		elsif ($record->{op} eq 'available' && $record->{code} eq '00000')
 		{
 			my ($sku) = $record->{lines} =~ /^(.*):/;
-			$judges{$sku}->said(@$record{qw(began told available)}, $record,
-				at_least => 1, at_most => $record->{began} eq $record->{asked})
-			  if $judges{$sku};
+			$judges{$sku}->said(
+				@$record{qw(began told available)}, $record,
+				at_least => 1,
+				at_most  => $record->{began} eq $record->{asked}
+			) if $judges{$sku};
 		}
 		elsif ($record->{op} =~ /reserve/ && $record->{op} !~ /^repeat/)
 		{
@@ -444,8 +550,12 @@ sub judge_refusals
 	{
 		my ($wrong, $judged) = $judges{$sku}->judge;
 		$self->{judged}{$_} += $judged->{$_} foreach keys %$judged;
-		$self->wrong($_->[0], sku => $sku, $_->[1] ? (customer => $_->[1]{customer}, at => $_->[1]{asked}) : ())
-		  foreach @$wrong;
+		$self->wrong(
+			$_->[0],
+			sku => $sku,
+			$_->[1]
+			? (customer => $_->[1]{customer}, at => $_->[1]{asked})
+			: ()) foreach @$wrong;
 	}
 	return;
 }
@@ -456,20 +566,23 @@ sub came_back
 {
 	my ($self, $record, $judges) = @_;
 	my $order = $self->{order}{ $record->{oid} } or return;
-	my $hold = $self->{hold}{ $order->{rid} } or return;
+	my $hold = $self->{hold}{ $order->{rid} }    or return;
 
 	return if $order->{came_back}++;
-	my %left = map { $_ => $hold->{lines}{$_}{units} } keys %{ $hold->{lines} };
-	foreach my $return (grep { $_->{fate} eq 'c' && $_->{op} eq 'return' } @{ $self->{about_order}{ $record->{oid} } })
+	my %left =
+	  map { $_ => $hold->{lines}{$_}{units} } keys %{ $hold->{lines} };
+	foreach my $return (grep { $_->{fate} eq 'c' && $_->{op} eq 'return' }
+		@{ $self->{about_order}{ $record->{oid} } })
 	{
 		my ($sku, $units) = $return->{lines} =~ /^(.*):(\d+)$/;
 		$left{$sku} -= $units;
 	}
-	my @all = grep { $_->{fate} eq 'c' && $_->{op} eq 'cancel_order' } @{ $self->{about_order}{ $record->{oid} } };
+	my @all = grep { $_->{fate} eq 'c' && $_->{op} eq 'cancel_order' }
+	  @{ $self->{about_order}{ $record->{oid} } };
 	my ($asked, $settled) = (NEVER, NEVER);
 	foreach my $cancel (@all)
 	{
-		$asked = $cancel->{asked} if $cancel->{asked} < $asked;
+		$asked = $cancel->{asked}     if $cancel->{asked} < $asked;
 		$settled = $cancel->{settled} if $cancel->{settled} < $settled;
 	}
 	foreach my $sku (grep { $judges->{$_} && $left{$_} > 0 } keys %left)
@@ -493,27 +606,35 @@ sub taken
 		{
 			my ($sku, $units, $available) = split /:/, $short;
 			next if !$judges->{$sku};
-			$judges->{$sku}->refused($record->{began}, $record->{told}, $units, $record);
+			$judges->{$sku}
+			  ->refused($record->{began}, $record->{told}, $units, $record);
 			# a batch may say what there was before its first request took some
-			$judges->{$sku}->said($record->{began}, $record->{told}, $available, $record,
-				at_least => 1, at_most => $alone)
-			  if $record->{op} !~ /batch/;
+			$judges->{$sku}->said(
+				$record->{began}, $record->{told}, $available, $record,
+				at_least => 1,
+				at_most  => $alone) if $record->{op} !~ /batch/;
 		}
 		return;
 	}
 	# what is left; of several stripes perhaps only one has been looked at
-	if ($record->{code} eq '00000' && !$record->{replayed} && $record->{op} !~ /batch/ && keys %$lines == 1)
+	if (   $record->{code} eq '00000'
+		&& !$record->{replayed}
+		&& $record->{op} !~ /batch/
+		&& keys %$lines == 1)
 	{
 		my ($sku, $units) = %$lines;
-		$judges->{$sku}->said($record->{asked}, $record->{told}, $record->{available} + $units, $record,
-			at_most => $alone)
+		$judges->{$sku}->said($record->{asked}, $record->{told},
+			$record->{available} + $units,
+			$record, at_most => $alone)
 		  if $judges->{$sku} && $record->{available} ne '';
 	}
 	if ($record->{fate} ne 'c')
 	{
 		foreach my $sku (grep { $judges->{$_} } keys %$lines)
 		{
-			$judges->{$sku}->possibly_taken($record->{asked}, $record->{settled}, $lines->{$sku});
+			$judges->{$sku}
+			  ->possibly_taken($record->{asked}, $record->{settled},
+				$lines->{$sku});
 		}
 		return;
 	}
@@ -531,7 +652,7 @@ sub taken
 	my ($asked, $settled) = (NEVER, NEVER);
 	foreach my $maker (grep { $_->{rid} eq $record->{rid} } @makers)
 	{
-		$asked = $maker->{asked} if $maker->{asked} < $asked;
+		$asked = $maker->{asked}     if $maker->{asked} < $asked;
 		$settled = $maker->{settled} if $maker->{settled} < $settled;
 	}
 
@@ -550,38 +671,58 @@ sub taken
 		{
 			next if $call->{op} !~ /^(?:confirm|cancel|release|extend)$/;
 			push @busy, [ $call->{asked}, $call->{settled} ];
-			if ($call->{fate} eq 'c' && ($call->{op} eq 'cancel'
-					|| $call->{op} eq 'release' && $call->{status} eq 'cancelled'))
+			if ($call->{fate} eq 'c'
+				&& (   $call->{op} eq 'cancel'
+					|| $call->{op} eq 'release'
+					&& $call->{status} eq 'cancelled'))
 			{
-				$possible_end = $call->{settled} if $call->{settled} < $possible_end;
-				$certain_end = $call->{asked} if $call->{asked} < $certain_end;
+				$possible_end = $call->{settled}
+				  if $call->{settled} < $possible_end;
+				$certain_end = $call->{asked}
+				  if $call->{asked} < $certain_end;
 			}
 		}
 	}
-	my @seen = seen_periods($settled, $self->{hold}{ $record->{rid} }{maker}{expires} || 0, @about);
+	my @seen = seen_periods($settled,
+		$self->{hold}{ $record->{rid} }{maker}{expires} || 0, @about);
 	my %left = %$lines;
-	foreach my $release (grep { $_->{op} eq 'release' && $_->{fate} eq 'c' && $_->{status} ne 'cancelled' } @about)
+	foreach my $release (
+		grep {
+				 $_->{op} eq 'release'
+			  && $_->{fate} eq 'c'
+			  && $_->{status} ne 'cancelled'
+		} @about)
 	{
 		my ($sku, $units) = $release->{lines} =~ /^(.*):(\d+)$/;
 		$left{$sku} -= $units;
 		next if !$judges->{$sku};
-		my $until = $release->{settled} < $possible_end ? $release->{settled} : $possible_end;
+		my $until =
+			$release->{settled} < $possible_end
+		  ? $release->{settled}
+		  : $possible_end;
 		$judges->{$sku}->possibly_taken($asked, $until, $units);
-		my $sure_until = $release->{asked} < $certain_end ? $release->{asked} : $certain_end;
+		my $sure_until =
+		  $release->{asked} < $certain_end ? $release->{asked} : $certain_end;
 		$judges->{$sku}->certainly_taken($settled, $sure_until, $units);
-		$judges->{$sku}->seen_as_taken($_->[0], $_->[1] < $sure_until ? $_->[1] : $sure_until, $units)
+		$judges->{$sku}->seen_as_taken($_->[0],
+			$_->[1] < $sure_until ? $_->[1] : $sure_until, $units)
 		  foreach @seen;
 	}
 	foreach my $sku (grep { $judges->{$_} && $left{$_} > 0 } keys %left)
 	{
 		$judges->{$sku}->possibly_taken($asked, $possible_end, $left{$sku});
 		$judges->{$sku}->certainly_taken($settled, $certain_end, $left{$sku});
-		$judges->{$sku}->seen_as_taken($_->[0], $_->[1] < $certain_end ? $_->[1] : $certain_end, $left{$sku})
+		$judges->{$sku}->seen_as_taken($_->[0],
+			$_->[1] < $certain_end ? $_->[1] : $certain_end,
+			$left{$sku})
 		  foreach @seen;
 		foreach my $period (@busy)
 		{
-			my $from = $period->[0] > $possible_end ? $period->[0] : $possible_end;
-			$judges->{$sku}->possibly_taken($from, $period->[1], $lines->{$sku}) if $period->[1] > $possible_end;
+			my $from =
+			  $period->[0] > $possible_end ? $period->[0] : $possible_end;
+			$judges->{$sku}
+			  ->possibly_taken($from, $period->[1], $lines->{$sku})
+			  if $period->[1] > $possible_end;
 		}
 	}
 	return;
@@ -594,10 +735,13 @@ sub seen_periods
 	my ($settled, $expires, @about) = @_;
 	my @periods = ([ $settled, $expires - BLUR ]);
 
-	foreach my $record (sort { $a->{settled} <=> $b->{settled} } grep { $_->{fate} eq 'c' } @about)
+	foreach my $record (sort { $a->{settled} <=> $b->{settled} }
+		grep { $_->{fate} eq 'c' } @about)
 	{
-		my $until = $record->{op} eq 'confirm' ? NEVER
-		  : $record->{op} eq 'extend' && $record->{expires} ne '' ? $record->{expires} - BLUR
+		my $until =
+			$record->{op} eq 'confirm' ? NEVER
+		  : $record->{op} eq 'extend'
+		  && $record->{expires} ne '' ? $record->{expires} - BLUR
 		  : next;
 		my $last = $periods[-1];
 		if ($record->{settled} <= $last->[1])
