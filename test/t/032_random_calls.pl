@@ -232,6 +232,7 @@ sub script
 	return join "\n", @lines, '';
 }
 
+my $holds = holds_made($node);
 my %ended;
 my @trouble;
 my $made = 0;
@@ -279,11 +280,7 @@ while ($made < $calls && !@trouble)
 }
 is(join("\n", @trouble), '', 'each call ends with an answer or an error that is documented, and the books are right');
 
-foreach my $client (@clients)
-{
-	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM inv_ledger WHERE login_role = '$client' AND operation = 'reserve'"),
-		'>', 0, "$client has got something");
-}
+cmp_ok(holds_made($node) - $holds, '>', $calls / 100, 'some have got something');
 note "$made calls; those that returned: ", join ', ', split /\n/, $node->safe_psql('postgres', q{
 	SELECT funcname || ' ' || sum(calls) FROM pg_stat_user_functions
 	 WHERE schemaname = 'inv' GROUP BY funcname ORDER BY funcname});

@@ -73,6 +73,7 @@ sub smith
 my %ended;
 my @trouble;
 my $sent = 0;
+my $holds = holds_made($node);
 while ($sent < $queries && !@trouble)
 {
 	foreach my $round (@rounds)
@@ -107,10 +108,7 @@ while ($sent < $queries && !@trouble)
 
 is(join("\n", @trouble), '',
 	'no crash, no assertion, no leak, no internal error of the library, and the books are right');
-cmp_ok(
-	$node->safe_psql('postgres',
-		"SELECT count(*) FROM inv_ledger WHERE login_role LIKE 'smith%'"),
-	'>', 0, 'queries have changed stock');
+cmp_ok(holds_made($node) - $holds, '>', 0, 'some have got something');
 note "$sent queries; calls that returned: ", join ', ', split /\n/,
   $node->safe_psql('postgres', q{
 	SELECT funcname || ' ' || sum(calls) FROM pg_stat_user_functions

@@ -11,7 +11,7 @@ use File::Basename;
 use InventoryTest;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(hostile_shop trouble_in_log);
+our @EXPORT = qw(hostile_shop holds_made trouble_in_log);
 
 my $dir = dirname(__FILE__) . '/../hostile';
 
@@ -34,6 +34,16 @@ log_error_verbosity = verbose
 CONF
 	$node->safe_psql('postgres', slurp_file("$dir/shop.sql"));
 	return $node;
+}
+
+# How many calls that make holds have returned; the ledger may have been purged.
+sub holds_made
+{
+	my ($node) = @_;
+
+	return $node->safe_psql('postgres',
+		q{SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions
+		   WHERE schemaname = 'inv' AND funcname ~ 'reserve'});
 }
 
 # Empty the log, and return what is wrong in it: crashes, failed assertions,
