@@ -133,7 +133,7 @@ note sprintf '%d calls took %.1f s', $calls, time - $start;
 cmp_ok($calls, '>', 950 * $round, 'so many calls were made');
 cmp_ok($late->{contexts}, '<=', $early->{contexts} + 65_536,
 	"memory contexts: $early->{contexts} bytes after a while, $late->{contexts} at the end");
-cmp_ok($late->{process}, '<=', $early->{process} + 4_194_304,
+cmp_ok($late->{process}, '<=', $early->{process} + 8_388_608,
 	"the process: $early->{process} bytes after a while, $late->{process} at the end");
 cmp_ok($late->{files}, '<=', $early->{files} + 8,
 	"open files: $early->{files} after a while, $late->{files} at the end");
@@ -164,7 +164,7 @@ $early = churn(5);
 $late = churn(10);
 cmp_ok($late->{contexts}, '<=', $early->{contexts} + 65_536,
 	"with triggers that fail: contexts $early->{contexts} bytes after a while, $late->{contexts} at the end");
-cmp_ok($late->{process}, '<=', $early->{process} + 4_194_304,
+cmp_ok($late->{process}, '<=', $early->{process} + 8_388_608,
 	"with triggers that fail: the process $early->{process} bytes after a while, $late->{process} at the end");
 is(scalar(() = slurp_file($node->logfile, $offset) =~ /WARNING:  |leak/g), 0,
 	'with triggers that fail: nothing was left behind');
