@@ -21,7 +21,7 @@ perl -MJSON::PP -e '
 [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || differs "the form N.N.N"
 
 # What databases have been given is not changed any more.
-cd "$source/test/upgrade"
+cd "$source/test/upgrade" || exit
 if ! sha256sum --check --quiet SHA256SUMS ||
     ! diff <(printf '%s\n' *--*.sql) <(sed 's/.*  //' SHA256SUMS); then
     echo "an install script in test/upgrade is not as SHA256SUMS has it: changes belong into" \

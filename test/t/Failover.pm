@@ -53,6 +53,9 @@ sub kill_server
 			sleep 0.01;
 		}
 	}
+	# The process that is to bury the postmaster may be slow to, and until then
+	# PostgreSQL takes it for alive.  All who were its server are dead.
+	unlink $node->data_dir . '/postmaster.pid';
 	return;
 }
 
@@ -131,7 +134,8 @@ sub rewound_standby
 	my ($old, $primary) = @_;
 	my $conf = $old->data_dir . '/postgresql.conf';
 
-	# pg_rewind takes the source's configuration along.  And before 17 the source's timeline is only known from its checkpoint
+	# pg_rewind takes the source's configuration along.  And before 17 the source's
+	# timeline is only known from its checkpoint.
 	$primary->safe_psql('postgres', 'CHECKPOINT');
 	my $kept = PostgreSQL::Test::Utils::tempdir . '/postgresql.conf';
 	copy($conf, $kept) or die "$conf: $!";
