@@ -111,7 +111,8 @@ $load->finish;
 is($load->full_result(0), 0, "$sessions sessions: all end well") or diag substr($stderr, 0, 2000);
 $stdout =~ /number of transactions actually processed: (\d+)/;
 note "$1 scripts; at most: ", join ', ', map { "$_ $most{$_}" } sort keys %most;
-is($most{sessions}, $sessions, "$sessions sessions were there at once");
+# (looked at once a second: by then a few may be done)
+cmp_ok($most{sessions}, '>', 0.9 * $sessions, 'they were there at once');
 is($1, $sessions * $each, 'each has done its work');
 only_errors_are($node, $offset, {}, 'no error in the log');
 unlike(slurp_file($node->logfile, $offset), qr/WARNING:  /, 'nor a warning');
