@@ -1478,7 +1478,7 @@ sub judge_forced
 	$freed += $_->{lines}{$sku} foreach @cancelled;
 	# Holds of one batch are of the same moment: any of them may have been last.
 	my ($last) = sort { $b <=> $a } map { $_->{lines}{$sku} }
-	  grep { $_->{created} == $cancelled[0]{created} } @cancelled;
+	  grep { $_->{created} - $cancelled[0]{created} < 1e-5 } @cancelled;
 	$self->fails($request, $answer,
 		"by force: more holds were cancelled than had to be")
 	  if $there + $freed - $last >= $wanted
