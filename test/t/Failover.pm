@@ -36,7 +36,9 @@ sub process_status
 sub kill_server
 {
 	my ($node) = @_;
-	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my $lock_file = $node->data_dir . '/postmaster.pid';
+	my ($pid, undef, undef, $port, $sockets) = split /\n/,
+	  slurp_file($lock_file);
 
 	# no more children from here on
 	kill 'STOP', $pid;
@@ -55,7 +57,7 @@ sub kill_server
 	}
 	# The process that is to bury the postmaster may be slow to, and until then
 	# PostgreSQL takes it for alive.  All who were its server are dead.
-	unlink $node->data_dir . '/postmaster.pid';
+	unlink $lock_file, "$sockets/.s.PGSQL.$port.lock";
 	return;
 }
 
