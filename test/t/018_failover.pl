@@ -39,9 +39,6 @@ add_stock($primary, OPEN => 100);
 my $standby = new_standby('server2', $primary);
 $standby->start;
 
-my $no_dead_holds = q{
-	SELECT count(*) = 0 FROM inv_reservation
-	 WHERE status = 'active' AND expires_at <= clock_timestamp()};
 my @buyers;
 my @servers = ($primary, $standby);
 
@@ -153,8 +150,7 @@ foreach my $nr (1 .. @rounds)
 			'', "$name: those in doubt were not there, and were made anew")
 		  if $round{kill} eq 'none there';
 	}
-	ok($primary->poll_query_until('postgres', $no_dead_holds),
-		"$name: what died is swept");
+	brief_holds_are_swept($primary, $name);
 	books_agree($primary, read_books(@buyers), $name);
 	# It may wait a moment for a transaction of the worker's.
 	ok( $primary->poll_query_until('postgres', q{

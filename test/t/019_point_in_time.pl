@@ -194,10 +194,7 @@ CONF
 	$again->point_to($server);
 	$again->start;
 	ok($again->finish, "$moment: everything is repeated");
-	ok( $server->poll_query_until('postgres', q{
-			SELECT count(*) = 0 FROM inv_reservation
-			 WHERE status = 'active' AND expires_at <= clock_timestamp()}),
-		"$moment: what died is swept");
+	brief_holds_are_swept($server, "$moment, repeated");
 	my $books = read_books($again);
 	my $new = grep { !$there{$_} } keys %{ $books->{key} };
 	cmp_ok($new, '>', 100, "$moment: of that, something had been cut off");

@@ -82,10 +82,7 @@ my $again = Buyers->new(repeat => $buyers);
 $again->point_to($standby);
 $again->start;
 ok($again->finish, 'everything is repeated');
-ok( $standby->poll_query_until('postgres', q{
-		SELECT count(*) = 0 FROM inv_reservation
-		 WHERE status = 'active' AND expires_at <= clock_timestamp()}),
-	'what died is swept');
+brief_holds_are_swept($standby, 'repeated');
 my $books = read_books($again);
 cmp_ok(scalar(grep { !$there{$_} } keys %{ $books->{key} }),
 	'>=', 16, 'what was lost is made anew');

@@ -21,6 +21,7 @@ use Test::More;
 our @EXPORT = qw(
   read_books
   load_books
+  brief_holds_are_swept
   books_agree
 );
 
@@ -191,6 +192,21 @@ my %difference = (
 			  FROM inv_stock JOIN inv_item USING (item_id) GROUP BY sku) AS found
 		 USING (sku)
 		 WHERE (noted.on_hand, noted.reserved) <> (found.on_hand, found.reserved)});
+
+# Test that the worker sweeps all brief holds.  Those of the last moment are
+# still to die, so what is active must be one of the others, which live an hour.
+sub brief_holds_are_swept
+{
+	my ($node, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return ok(
+		$node->poll_query_until('postgres', q{
+			SELECT count(*) = 0 FROM inv_reservation
+			 WHERE status = 'active'
+			   AND expires_at < clock_timestamp() + '1 minute'}),
+		"$name: what died is swept");
+}
 
 # Test that a server has what was acknowledged, once, and nothing else.  Brief
 # holds must have been swept.
