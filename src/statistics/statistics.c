@@ -15,25 +15,19 @@
  * two lists in a row lack its database (statistics_forget_missing()).
  *
  * Counters are in no transaction.  They are kept over a clean restart in a
- * file that is there only while the server is down: written when the server
- * has shut down, which the control file tells (after an immediate stop it says
- * otherwise), and read and removed at the start.  A crash thus begins at zero,
- * and never at what an earlier stop had left.
+ * file (statistics_file.c) that is there only while the server is down: written
+ * when the server has shut down, which the control file tells (after an
+ * immediate stop it says otherwise), and read and removed at the start.  A crash
+ * thus begins at zero, and never at what an earlier stop had left.
  */
 #include "postgres.h"
-
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "port/atomics.h"
-#include "port/pg_crc32c.h"
 #include "portability/instr_time.h"
-#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -41,11 +35,9 @@
 
 #include "errors.h"
 #include "statistics/statistics.h"
+#include "statistics/statistics_file.h"
 
 #define TRANCHE_NAME "inventory_reservation"
-
-/* How many databases of a server can be counted for. */
-#define MAX_DATABASES 256
 
 typedef struct DatabaseEntry
 {
@@ -75,49 +67,8 @@ static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
 
 /*
- * The file
+ * What is kept over a restart
  */
-
-#define FILE_NAME PGSTAT_STAT_PERMANENT_DIRECTORY "/inventory_reservation.stat"
-#define NEW_FILE_NAME FILE_NAME ".new"
-
-#define FILE_MAGIC 0x49765374
-
-/* Counts the layouts of what follows and the meanings of its numbers. */
-#define FILE_VERSION 1
-
-typedef struct FileHeader
-{
-	uint32		magic;
-	uint32		version;
-	uint32		entry_size;
-	uint32		count;
-} FileHeader;
-
-typedef struct SavedEntry
-{
-	Oid			database;
-	Statistics	statistics;
-} SavedEntry;
-
-/* A file's size, with the checksum at its end. */
-static Size
-file_size(uint32 count)
-{
-	return sizeof(FileHeader) + count * sizeof(SavedEntry) + sizeof(pg_crc32c);
-}
-
-/* The checksum of a file without its last bytes, where it belongs. */
-static pg_crc32c
-checksum(const char *content, Size size)
-{
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, content, size - sizeof(pg_crc32c));
-	FIN_CRC32C(crc);
-	return crc;
-}
 
 static void
 copy_entry(Statistics *to, DatabaseEntry *from)
@@ -150,136 +101,56 @@ is_shut_down(void)
 static void
 save(int code, Datum argument)
 {
-	FileHeader	header = {FILE_MAGIC, FILE_VERSION, sizeof(SavedEntry), 0};
-	char	   *content;
-	pg_crc32c	crc;
-	Size		size;
-	FILE	   *file;
-	bool		written;
+	SavedStatistics *saved;
+	int			count = 0;
 
 	if (code != 0 && !proc_exit_inprogress)
 		return;					/* the server restarts itself after a crash */
 	if (shared == NULL || !is_shut_down())
 		return;
-	content = palloc_extended(file_size(MAX_DATABASES),
-							  MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
-	if (content == NULL)
+	saved = palloc_extended(MAX_DATABASES * sizeof(SavedStatistics),
+							MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+	if (saved == NULL)
 		return;
 
 	for (int i = 0; i < MAX_DATABASES; i++)
 	{
 		DatabaseEntry *entry = &shared->entries[i];
-		SavedEntry	saved = {0};
 
 		if (!OidIsValid(entry->database))
 			continue;
-		saved.database = entry->database;
-		copy_entry(&saved.statistics, entry);
-		memcpy(content + sizeof(FileHeader) + header.count++ * sizeof(SavedEntry),
-			   &saved, sizeof(SavedEntry));
+		saved[count].database = entry->database;
+		copy_entry(&saved[count].statistics, entry);
+		count++;
 	}
-	size = file_size(header.count);
-	memcpy(content, &header, sizeof(FileHeader));
-	crc = checksum(content, size);
-	memcpy(content + size - sizeof(pg_crc32c), &crc, sizeof(pg_crc32c));
-
-	file = AllocateFile(NEW_FILE_NAME, PG_BINARY_W);
-	written = file != NULL && fwrite(content, size, 1, file) == 1;
-	if (file != NULL && FreeFile(file) != 0)
-		written = false;
-	if (!written)
-	{
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", NEW_FILE_NAME)));
-		(void) unlink(NEW_FILE_NAME);
-	}
-	else
-		(void) durable_rename(NEW_FILE_NAME, FILE_NAME, LOG);
-	pfree(content);
+	statistics_file_write(saved, count);
+	pfree(saved);
 }
 
-/* Is this what save() has written? */
-bool
-statistics_file_is_valid(const char *content, Size size)
-{
-	FileHeader	header;
-	pg_crc32c	crc;
-
-	if (size < file_size(0) || size > file_size(MAX_DATABASES))
-		return false;
-	memcpy(&header, content, sizeof(FileHeader));
-	memcpy(&crc, content + size - sizeof(pg_crc32c), sizeof(pg_crc32c));
-	return header.magic == FILE_MAGIC && header.version == FILE_VERSION &&
-		header.entry_size == sizeof(SavedEntry) &&
-		header.count <= MAX_DATABASES &&
-		size == file_size(header.count) &&
-		EQ_CRC32C(crc, checksum(content, size));
-}
-
-/* The content of the file, if it is valid; else NULL. */
-static char *
-read_content(FILE *file)
-{
-	struct stat state;
-	char	   *content;
-
-	if (fstat(fileno(file), &state) != 0 ||
-		state.st_size < file_size(0) ||
-		state.st_size > file_size(MAX_DATABASES))
-		return NULL;
-	content = palloc(state.st_size);
-	if (fread(content, state.st_size, 1, file) != 1)
-		return NULL;
-	return statistics_file_is_valid(content, state.st_size) ? content : NULL;
-}
-
-/* Take over what the file has, and remove it. */
+/* Take over what the file has, which is then no more. */
 static void
 restore(void)
 {
-	FILE	   *file = AllocateFile(FILE_NAME, PG_BINARY_R);
-	FileHeader	header;
-	char	   *content;
+	SavedStatistics *saved;
+	int			count = statistics_file_take(&saved);
 
-	if (file == NULL)
+	for (int i = 0; i < count; i++)
 	{
-		if (errno != ENOENT)
-			ereport(LOG,
-					(errcode_for_file_access(),
-					 errmsg("could not read file \"%s\": %m", FILE_NAME)));
-		return;
-	}
-	content = read_content(file);
-	if (content == NULL)
-		ereport(LOG,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("ignoring invalid file \"%s\"", FILE_NAME),
-				 errdetail("The counters of inv_stat begin at zero.")));
-	else
-	{
-		memcpy(&header, content, sizeof(FileHeader));
-		for (int i = 0; i < header.count; i++)
-		{
-			DatabaseEntry *entry = &shared->entries[i];
-			SavedEntry	saved;
+		const Statistics *statistics = &saved[i].statistics;
+		DatabaseEntry *entry = &shared->entries[i];
 
-			memcpy(&saved, content + sizeof(FileHeader) + i * sizeof(SavedEntry),
-				   sizeof(SavedEntry));
-			entry->database = saved.database;
-			entry->reset_at = saved.statistics.reset_at;
-			entry->upkeep = saved.statistics.upkeep;
-			/* whatever it was doing, it does no more */
-			entry->upkeep.activity[0] = '\0';
-			entry->upkeep.activity_done = 0;
-			for (int j = 0; j < NUM_COUNTERS; j++)
-				pg_atomic_write_u64(&entry->counters[j],
-									(uint64) saved.statistics.counters[j]);
-		}
-		pfree(content);
+		entry->database = saved[i].database;
+		entry->reset_at = statistics->reset_at;
+		entry->upkeep = statistics->upkeep;
+		/* whatever it was doing, it does no more */
+		entry->upkeep.activity[0] = '\0';
+		entry->upkeep.activity_done = 0;
+		for (int j = 0; j < NUM_COUNTERS; j++)
+			pg_atomic_write_u64(&entry->counters[j],
+								(uint64) statistics->counters[j]);
 	}
-	(void) FreeFile(file);
-	(void) unlink(FILE_NAME);
+	if (count > 0)
+		pfree(saved);
 }
 
 /*

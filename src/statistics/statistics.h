@@ -92,9 +92,6 @@ extern void statistics_worker_ended(TimestampTz began, int64 rows,
 /* What a reconciliation is doing, visible at once; NULL: nothing any more. */
 extern void statistics_progress(const char *activity, int64 done);
 
-/* Is this a file as a shutdown leaves it? */
-extern bool statistics_file_is_valid(const char *content, Size size);
-
 extern bool statistics_read(Statistics *statistics);
 extern void statistics_reset(void);
 extern void statistics_forget_missing(const Oid *databases, int count);

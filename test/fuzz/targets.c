@@ -15,7 +15,7 @@
 #include "utils/builtins.h"
 
 #include "records/ledger.h"
-#include "statistics/statistics.h"
+#include "statistics/statistics_file.h"
 
 #define MAX_VALUES 5
 
