@@ -10,7 +10,7 @@
  *		rules/		reserve, confirm, cancel, release, extend, expire, orders
  *		records/	stock, reservations, keys, orders, items, the ledger
  *		table/		rows of tables: find, lock, insert, update; the SPI door
- *		catalog/	where the extension's tables are; PostgreSQL's versions
+ *		catalog/	the extension and its tables; versions, also PostgreSQL's
  *		statistics/ counters in shared memory
  *
  * The order in which locks are taken is the same everywhere:

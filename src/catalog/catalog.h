@@ -9,20 +9,7 @@
 
 #include "utils/relcache.h"
 
-#define EXTENSION_NAME "inventory_reservation"
-
-typedef enum TableId
-{
-	TABLE_ITEM,
-	TABLE_LOCATION,
-	TABLE_STOCK,
-	TABLE_RESERVATION,
-	TABLE_IDEMPOTENCY,
-	TABLE_ORDER,
-	TABLE_LEDGER
-} TableId;
-
-#define NUM_TABLES (TABLE_LEDGER + 1)
+#include "catalog/known_tables.h"
 
 typedef enum IndexId
 {
@@ -44,22 +31,10 @@ typedef enum IndexId
 /* No table of ours has more indexes than this, unless the shop adds some. */
 #define MAX_OWN_INDEXES 8
 
-/* Why the library and the extension in a database do not go together. */
-typedef struct Misfit
-{
-	char	   *message;
-	char	   *hint;
-} Misfit;
-
 extern void catalog_init(void);
 extern Oid	catalog_schema(void);
-extern bool catalog_find_owner(Oid *owner, Oid *schema);
-extern bool catalog_fits(Misfit *misfit);
-extern bool catalog_is_older(void);
 extern Relation catalog_open_table(TableId table, int lockmode);
 extern Relation catalog_open_index(IndexId index, int lockmode);
 extern Oid	catalog_ledger_sequence(void);
-extern int	catalog_known_columns(TableId table);
-extern bool catalog_has_foreign_code(TableId table, Relation relation);
 
 #endif							/* INVENTORY_CATALOG_H */

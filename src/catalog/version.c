@@ -4,7 +4,7 @@
  *
  * The control file states the version, and the Makefile hands it to the
  * compiler: the library and the SQL that is installed with it cannot differ.
- * A server may still bring different ones together, see catalog.c.
+ * A server may still bring different ones together, see extension.c.
  */
 #include "postgres.h"
 

@@ -35,6 +35,7 @@
 #include "utils/syscache.h"
 
 #include "catalog/catalog.h"
+#include "catalog/extension.h"
 #include "functions/arguments.h"
 
 PG_FUNCTION_INFO_V1(inv_grant);
@@ -158,7 +159,7 @@ find_profile(const char *name)
 static void
 report_missing(const char *name)
 {
-	if (catalog_is_older())
+	if (extension_is_older())
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -83,7 +83,7 @@ static void
 prepare_added_columns(Call *call, OpenTable *table)
 {
 	TupleDesc	tupdesc = RelationGetDescr(table->relation);
-	int			known = catalog_known_columns(table->id);
+	int			known = known_tables[table->id].columns;
 	MemoryContext old_context = MemoryContextSwitchTo(call->estate->es_query_cxt);
 
 	table->added_defaults = palloc0((tupdesc->natts - known) *
@@ -107,7 +107,7 @@ prepare_added_columns(Call *call, OpenTable *table)
 static void
 fill_added_columns(Call *call, OpenTable *table)
 {
-	int			known = catalog_known_columns(table->id);
+	int			known = known_tables[table->id].columns;
 
 	if (table->added_defaults == NULL)
 		prepare_added_columns(call, table);
@@ -133,7 +133,7 @@ row_begin_insert(Call *call, OpenTable *table)
 	table->is_new = true;
 	if (!table->writer->kept &&
 		RelationGetNumberOfAttributes(table->relation) >
-		catalog_known_columns(table->id))
+		known_tables[table->id].columns)
 		fill_added_columns(call, table);
 }
 

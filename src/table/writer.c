@@ -39,6 +39,7 @@
 #include "utils/rel.h"
 
 #include "catalog/compat.h"
+#include "catalog/foreign_code.h"
 #include "table/writer.h"
 
 /* What a session knows of writing to a table. */
@@ -181,7 +182,7 @@ learn(KnownWriting *known, TableId id, Relation relation)
 		known->index_ids[known->index_count++] = list_nth_oid(index_ids, i);
 	list_free(index_ids);
 
-	known->foreign_code = catalog_has_foreign_code(id, relation);
+	known->foreign_code = has_foreign_code(id, relation);
 	if (!known->foreign_code)
 		known->writer = make_kept_writer(id, relation, known);
 	known->complete = true;

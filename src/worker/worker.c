@@ -25,8 +25,9 @@
  *   rest, and the others go on.
  *
  * - That it does the work of one version to the tables of another.  Where they
- *   do not fit (catalog.c) it does nothing; the launcher takes the database for
- *   one without the extension, and has it said in the log only once.
+ *   do not fit (catalog/extension.c) it does nothing; the launcher takes the
+ *   database for one without the extension, and has it said in the log only
+ *   once.
  *
  * An extension that is dropped while a worker is at it is no error: the worker
  * leaves.  Since the error that it runs into then can be any, it looks whether
@@ -52,8 +53,8 @@
 #include "utils/memutils.h"
 #include "utils/timeout.h"
 
-#include "catalog/catalog.h"
 #include "catalog/compat.h"
+#include "catalog/extension.h"
 #include "rules/upkeep.h"
 #include "settings.h"
 #include "statistics/statistics.h"
@@ -151,7 +152,7 @@ begin_as_owner(void)
 	set_defaults();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	if (!catalog_find_owner(&owner, &schema))
+	if (!extension_find_owner(&owner, &schema))
 		return false;
 	schema_name = get_namespace_name(schema);
 	if (schema_name == NULL)
@@ -405,7 +406,7 @@ is_being_restored(void)
 	Oid			schema;
 
 	StartTransactionCommand();
-	restored = catalog_find_owner(&owner, &schema) &&
+	restored = extension_find_owner(&owner, &schema) &&
 		compat_application_is_connected(MyDatabaseId, "pg_restore", owner);
 	CommitTransactionCommand();
 	return restored;
@@ -419,7 +420,7 @@ library_fits(Work *work)
 	bool		fits;
 
 	StartTransactionCommand();
-	fits = catalog_fits(&misfit);
+	fits = extension_fits(&misfit);
 	if (!fits)
 		work->error = MemoryContextStrdup(work->context, misfit.message);
 	if (!fits && !work->order.misfit_told)
