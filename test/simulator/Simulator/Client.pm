@@ -37,6 +37,7 @@ sub new
 		orders => [],    # of shared SKUs: oid, rid, lines
 		fresh_orders => [],
 		keys         => [],
+		changes      => [],    # of stock, with keys: to be asked for again
 		pending      => [],    # records of the transaction that is under way
 		isolation    => 'READ COMMITTED',
 		resolved     => 0
@@ -161,6 +162,8 @@ sub one_intent
 	if    ($dice[0] > 0.993) { $self->race(@dice[ 1 .. 3 ]); }
 	elsif ($dice[0] > 0.989) { $self->keep_busy(@dice[ 1 .. 3 ]); }
 	elsif ($dice[0] > 0.983) { $self->restripe(@dice[ 1 .. 3 ]); }
+	elsif ($dice[0] > 0.977) { $self->twins(@dice[ 1 .. 3 ]); }
+	elsif ($dice[0] > 0.975) { $self->move_items(@dice[ 1 .. 3 ]); }
 	elsif ($shape eq 'alone')
 	{
 		my $request = $self->request($intents[0]);
@@ -246,6 +249,11 @@ sub note
 		$request->{judge}->($answer, $request);
 	}
 	push @{ $self->{pending} }, @records;
+	if ($request->{changes_stock} && $answer->{code} eq '00000' && !$self->{inside})
+	{
+		push @{ $self->{changes} }, $request;
+		shift @{ $self->{changes} } if @{ $self->{changes} } > 8;
+	}
 	$self->{request} = undef;
 	return;
 }
@@ -536,9 +544,7 @@ sub close_books
 
 	foreach my $sku (sort keys %{ $books->{sku} })
 	{
-		my $found = $self->{session}->value(
-			'SELECT sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = ?',
-			$sku);
+		my $found = $self->on_hand($sku);
 		$self->violation(
 			"$found of $sku are on hand at the end, and $books->{sku}{$sku}{on_hand} should be",
 			sku => $sku) if $found != $books->{sku}{$sku}{on_hand};

@@ -46,6 +46,7 @@ my %deeds = (
 	order_status   => [ 2, 1 ],
 	repeat         => [ 4, 2 ],
 	again          => [ 3, 3 ],
+	change_again   => [ 3, 2 ],
 	twin           => [ 0, 5 ],
 	upkeep         => [ 0, 1.2 ],
 	catalogue      => [ 0, 0.6 ]);
@@ -1067,7 +1068,8 @@ sub order_request
 		arguments  => [ $order->{oid}, @$arguments ],
 		own        => $own,
 		repeatable => 1,
-		record     => {
+		changes_stock => $op eq 'return',
+		record        => {
 			op    => $op,
 			oid   => $order->{oid},
 			rid   => $order->{rid},
@@ -1217,7 +1219,14 @@ sub ask_order_status
 sub ask_available
 {
 	my ($self, $intent, $own) = @_;
-	my $sku = $self->pick_sku($intent->[2], $own);
+
+	return $self->available_request($self->pick_sku($intent->[2], $own),
+		$own);
+}
+
+sub available_request
+{
+	my ($self, $sku, $own) = @_;
 
 	return {
 		sql        => 'SELECT inv_available(?, ?)',
@@ -1349,6 +1358,7 @@ sub change_request
 				"SELECT count(*) FROM inv_ledger WHERE operation = '$op' AND reason = ?",
 				$name);
 		});
+	$request->{changes_stock} = defined $key;
 	if (!$own)
 	{
 		$request->{sql} =
@@ -1367,6 +1377,50 @@ sub change_request
 		};
 	}
 	return $request;
+}
+
+# A delivery, a correction or a return once more with its key, as somebody does
+# who has not heard the answer: he gets one, and nothing happens.
+sub ask_change_again
+{
+	my ($self, $intent, $own, $inside) = @_;
+	my $changes = $self->{changes};
+	return if $inside || !@$changes;
+	my $first = $changes->[ $intent->[2] * @$changes ];
+	my ($sku) = split /:/, $first->{record}{lines};
+
+	return {
+		%$first,
+		repeatable => 1,
+		repeated   => 0,
+		record     => {
+			op    => "repeat_$first->{record}{op}",
+			lines => "$sku:0",
+			map { $_ => $first->{record}{$_} } qw(oid rid key)
+		},
+		changes_stock => 0,
+		judge         => sub {
+			my ($answer, $request) = @_;
+
+			$self->expect($request, $answer, '00000');
+			return if !$first->{own};
+			my $right = $self->{books}{sku}{$sku}{on_hand};
+			my $found = $self->on_hand($sku);
+			$self->fails($request, $answer,
+				"$found are on hand afterwards, and $right should be")
+			  if $found != $right;
+		}
+	};
+}
+
+# What the tables say.
+sub on_hand
+{
+	my ($self, $sku) = @_;
+
+	return $self->{session}->value(
+		'SELECT sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = ?',
+		$sku);
 }
 
 # A stock-take.  Only of one's own SKUs: what it changes by depends on what was

@@ -179,6 +179,79 @@ sub restripe
 	return;
 }
 
+# The same call with the same key twice, the first in a transaction that is still
+# open.  The second has to wait: it gets the first one's hold, or makes its own.
+sub twins
+{
+	my ($self, @dice) = @_;
+	my $sku = "$self->{name}-" . ('ONE', 'SPREAD')[ $dice[0] * 2 ];
+	my @call = (1, 'try_reserve', { $sku => 1 }, 5000, $self->new_name);
+	my $request = $self->reserve_request(@call);
+	my $other = $self->second_session;
+	my $answer = $other->tell('BEGIN');
+
+	$answer = $other->ask($request->{sql}, @{ $request->{arguments} })
+	  if $answer->{code} eq '00000';
+	my $first = $answer->{rows}[0] && $answer->{rows}[0][0];
+	my $commit = $dice[1] < 0.6;
+	my $ended = { code => 'none' };
+	if (defined $first)
+	{
+		$request->{meanwhile} = sub {
+			sleep 0.001 + $dice[2] * 0.005;
+			$ended = $other->tell($commit ? 'COMMIT' : 'ROLLBACK')
+			  if $ended->{code} eq 'none';
+		};
+		# until it is known what there is under this key
+		foreach (1 .. 20)
+		{
+			@$request{qw(shared_key numbers_may_differ)} = (1, 1);
+			$self->alone($request);
+			last if $request->{record}{code} =~ /^(?:00000|IV00[16])$/;
+			$request = $self->reserve_request(@call);
+		}
+		my $second = $request->{record}{rid} || 'nothing';
+		$self->violation("the key $call[4] made $first, and then $second",
+			sku => $sku)
+		  if $ended->{code} eq '00000' && ($second eq $first) != $commit;
+		$self->{judged}{races}++;
+	}
+	$other->tell('ROLLBACK');
+	$other->reconnect if !$other->{dbh}->ping;
+	return;
+}
+
+# Items change until their rows stand where others have stood: who remembers a
+# place must not take the row that is there now for the one he has seen there.
+sub move_items
+{
+	my ($self, @dice) = @_;
+	my $other = $self->second_session;
+	my $books = $self->{books};
+
+	foreach my $step (1 .. 20 + $dice[0] * 40)
+	{
+		my $sku = "$self->{name}-" . ('ONE', 'TWO', 'SPREAD')[ $step % 3 ];
+		my $price = 1 + $step % 9;
+		my $answer;
+		foreach (1 .. 20)
+		{
+			$answer =
+			  $other->ask('SELECT inv_set_item(?, unit_price => ?::numeric)',
+				$sku, $price);
+			last              if $answer->{code} eq '00000';
+			$other->reconnect if $answer->{lost};
+		}
+		$self->violation("inv_set_item($sku): $answer->{code}", sku => $sku)
+		  if $answer->{code} ne '00000';
+		$books->{sku}{$sku}{price} = $price;
+		$self->alone($self->available_request($sku, 1))
+		  if $step % 4 == 0 || $dice[1] < 0.5;
+	}
+	$self->{judged}{races}++;
+	return;
+}
+
 # Extend a hold in a transaction of the other connection, which stays open.  What
 # is to be written down of it; the books take it for extended.
 sub extend_beside
