@@ -136,6 +136,44 @@ sub set_up
 		) if !$stock->{name};
 	}
 	$session->{dbh}->disconnect;
+	schedule_sweeps($database) if $profile->{sweeps};
+	return;
+}
+
+# pg_cron sweeps too, at each full minute.  Its jobs are in a database of their
+# own, of the server's name.
+sub schedule_sweeps
+{
+	my ($database) = @_;
+	my $session = admin('sim_server');
+
+	must(
+		$session,
+		'CREATE EXTENSION IF NOT EXISTS pg_cron',
+		q{SELECT cron.schedule_in_database('sweep', '* * * * *', 'SELECT inv.inv_expire(NULL::bigint)', '}
+		  . "$database')");
+	$session->{dbh}->disconnect;
+	return;
+}
+
+# From now on nobody sweeps any more.
+sub end_sweeps
+{
+	my ($profile, $database) = @_;
+	my $session = admin('sim_server');
+	my $until = time + 60;
+
+	must($session, q{SELECT cron.unschedule('sweep')}) if $profile->{sweeps};
+	must(
+		$session,
+		'ALTER SYSTEM SET inventory_reservation.worker_enabled = off',
+		'SELECT pg_reload_conf()');
+	sleep 0.05
+	  while time < $until
+	  && $session->value(
+		q{SELECT count(*) FROM pg_stat_activity WHERE datname = ? AND backend_type ~ 'pg_cron|inventory'},
+		$database);
+	$session->{dbh}->disconnect;
 	return;
 }
 
@@ -258,10 +296,8 @@ sub run_episode
 	touch("$dir/observed");
 	wait_for($dir, { $observer => 'observer' });
 
+	end_sweeps($profile, $database);
 	my $session = admin($database);
-	$session->tell(
-		'ALTER SYSTEM SET inventory_reservation.worker_enabled = off');
-	$session->tell('SELECT pg_reload_conf()');
 	my @records = Simulator::Log::read_all(grep { -e }
 		  map { "$dir/client.$_" } 1 .. $profile->{clients});
 	my $verdict = Simulator::Verdict->new(

@@ -1646,6 +1646,9 @@ sub ask_upkeep
 	return $self->plain_request('stat',
 		'SELECT oldest_dead_hold_age FROM inv_stat', [])
 	  if $die < 0.45;
+	return $self->plain_request('stat_reset',
+		'SELECT inv_stat_reset(), inv_version(), inv_library_version()', [])
+	  if $die < 0.5;
 	return if !$profile->{sweeps};
 	return $self->plain_request(
 		'expire',
@@ -1664,6 +1667,12 @@ sub ask_catalogue
 {
 	my ($self, $intent, $own, $inside) = @_;
 	my $sku = $self->new_name;
+
+	return $self->route_request($intent) if $intent->[7] < 0.3;
+	# every session has to look the tables up again
+	return $self->plain_request('grant', 'SELECT inv_grant(?, ?)',
+		[ 'pg_monitor', (qw(buyer operator auditor))[ $intent->[3] * 3 ] ])
+	  if $intent->[7] < 0.5;
 
 	return $self->plain_request(
 		'load_stock',
@@ -1688,6 +1697,26 @@ sub ask_catalogue
 	}
 	$request->{repeatable} = 0;
 	return $request;
+}
+
+# A hold is to be found where its first line's SKU is.
+sub route_request
+{
+	my ($self, $intent) = @_;
+	my $hold = $self->pick_hold($intent->[2], 1);
+	my @skus = $hold ? sort keys %{ $hold->{lines} } : ();
+
+	return $self->plain_request('route', 'SELECT inv_route_sku(?)',
+		[ $self->pick_sku($intent->[2], 0) ])
+	  if @skus != 1;
+	return $self->plain_request(
+		'route',
+		'SELECT inv_route_id(?::uuid) = inv_route_sku(?)',
+		[ $hold->{rid}, $skus[0] ],
+		judge => sub {
+			$self->fails($_[1], $_[0], 'not the bucket of its SKU')
+			  if !$_[0]{rows}[0][0];
+		});
 }
 
 1;
