@@ -123,7 +123,7 @@ describe_misfit(const char *version, const char *relation)
 	return misfit;
 }
 
-static void report_misfit(const Misfit *misfit) pg_attribute_noreturn();
+pg_noreturn static void report_misfit(const Misfit *misfit);
 
 static void
 report_misfit(const Misfit *misfit)

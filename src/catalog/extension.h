@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "catalog/compat.h"
 #include "catalog/known_tables.h"
 
 /* Why the library and the extension in a database do not go together. */
@@ -22,6 +23,6 @@ extern bool extension_fits(Misfit *misfit);
 extern bool extension_is_older(void);
 extern bool extension_find_owner(Oid *owner, Oid *schema);
 extern void extension_check_owner(Oid relid, Oid stock);
-extern void extension_report_unusable(const char *relation) pg_attribute_noreturn();
+pg_noreturn extern void extension_report_unusable(const char *relation);
 
 #endif							/* INVENTORY_EXTENSION_H */
