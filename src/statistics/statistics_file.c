@@ -166,5 +166,5 @@ statistics_file_take(SavedStatistics **saved)
 	}
 	(void) FreeFile(file);
 	(void) unlink(FILE_NAME);
-	return header.count;
+	return (int) header.count;
 }
