@@ -117,22 +117,40 @@ $node->safe_psql('postgres', 'TRUNCATE swept');
 my $dead = q{SELECT count(*), sum(quantity) FROM inv_reservation
 			  WHERE status = 'active' AND expires_at <= now()};
 my $before = $node->safe_psql('postgres', $dead);
-my $killed = 0;
-for my $wait (map { $_ / 100 } 1 .. 5)
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+$node->safe_psql('postgres', q{
+	CREATE SEQUENCE public.written;
+	CREATE FUNCTION public.wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF nextval('public.written') = tg_argv[0]::bigint THEN
+			PERFORM pg_advisory_xact_lock_shared(1);
+		END IF;
+		RETURN new;
+	END $$});
+foreach my $place ([ 'UPDATE', inv_reservation => 500 ],
+	[ 'UPDATE', inv_stock => 5 ], [ 'INSERT', inv_ledger => 500 ])
 {
+	my ($action, $table, $rows) = @$place;
+	$node->safe_psql('postgres', qq{
+		ALTER SEQUENCE public.written RESTART;
+		CREATE TRIGGER gate BEFORE $action ON $table
+			FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate($rows)});
 	my $sweep = $node->background_psql('postgres', on_error_stop => 0);
 	my $pid = $sweep->query_safe('SELECT pg_backend_pid()');
 
 	$sweep->{stdin} .= "SELECT inv_expire(100000);\n";
 	$sweep->{run}->pump_nb;
-	sleep $wait;
-	$killed += $node->safe_psql('postgres',
-		"SELECT count(backend_xid) FROM pg_stat_activity WHERE pid = $pid;"
-		  . "SELECT pg_terminate_backend($pid, 10000) \\g /dev/null");
+	ok( $node->poll_query_until('postgres', qq{
+			SELECT backend_xid IS NOT NULL AND wait_event = 'advisory'
+			  FROM pg_stat_activity WHERE pid = $pid}),
+		"a sweep is at row $rows of $table");
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 60000)");
 	eval { $sweep->{run}->finish };
+	$node->safe_psql('postgres', "DROP TRIGGER gate ON $table");
+	value_is($node, $dead, $before, 'killed there, it has left everything as it was');
 }
-cmp_ok($killed, '>', 0, 'sweeps were killed in the middle');
-value_is($node, $dead, $before, 'and left everything as it was');
+$gate->quit;
 books_are_right($node);
 $node->safe_psql('postgres', 'CALL sweep(100000)');
 value_is($node,
