@@ -1699,12 +1699,12 @@ sub ask_catalogue
 	return $request;
 }
 
-# A hold is to be found where its first line's SKU is.
+# A hold is to be found where its first line's SKU is, released or not.
 sub route_request
 {
 	my ($self, $intent) = @_;
 	my $hold = $self->pick_hold($intent->[2], 1);
-	my @skus = $hold ? sort keys %{ $hold->{lines} } : ();
+	my @skus = $hold ? keys %{ $hold->{prices} } : ();
 
 	return $self->plain_request('route', 'SELECT inv_route_sku(?)',
 		[ $self->pick_sku($intent->[2], 0) ])
