@@ -329,12 +329,17 @@ sub judge_calls
 			my $dies = $maker->{expires};
 			foreach my $other (@records)
 			{
-				$dies = $other->{expires}
+				# whose answer got lost may have been heard all the same
+				my $until =
+					$other->{code} eq 'lost'
+				  ? $hold->{expires}
+				  : $other->{expires};
+				$dies = $until
 				  if $other->{op} eq 'extend'
 				  && $other != $record
-				  && $other->{expires} ne ''
+				  && $until ne ''
 				  && $other->{asked} < $record->{told}
-				  && $other->{expires} > $dies;
+				  && $until > $dies;
 			}
 			if (   $record->{code} eq '00000'
 				&& $record->{asked} > $dies + BLUR
