@@ -47,7 +47,7 @@ typedef struct KnownIndex
 {
 	const char *name;
 	TableId		table;
-}			KnownIndex;
+} KnownIndex;
 
 static const KnownIndex known_indexes[NUM_INDEXES] = {
 	[INDEX_ITEM_ID] = {"inv_item_pkey", TABLE_ITEM},
@@ -208,7 +208,7 @@ catalog_open_index(IndexId index, int lockmode)
 	ensure_valid();
 	if (!OidIsValid(places.indexes[index]))
 	{
-		const		KnownIndex *known = &known_indexes[index];
+		const KnownIndex *known = &known_indexes[index];
 		Oid			relid = get_relname_relid(known->name, places.schema);
 
 		/* not what somebody has put in its place */
