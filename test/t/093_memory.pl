@@ -142,6 +142,8 @@ is(scalar(() = slurp_file($node->logfile, $offset) =~ /WARNING:  |leak/g), 0,
 	'the log tells of nothing that was left behind');
 # An autovacuum gives way to ALTER TABLE.
 only_errors_are($node, $offset, { 57014 => undef }, 'nor of errors that nobody caught');
+unlike(slurp_file($node->logfile, $offset), qr/canceling (?!autovacuum task)/,
+	'nor of anything else that was cancelled');
 isnt($node->safe_psql('postgres', 'SELECT count(*) FROM inv_order'), 0, 'things were sold');
 books_are_right($node);
 
