@@ -24,12 +24,15 @@
 
 build_suffix=
 build_options=()
+instrument_settings=()
 if [[ ${SANITIZE:-} == 1 ]]; then
     build_suffix=-sanitized
     # No bitcode: clang would compile it, and does not know gcc's options.
     build_options=(SANITIZE=1 with_llvm=no)
 elif [[ ${VALGRIND:-} == 1 ]]; then
     build_suffix=-valgrind
+    # The loader of shared libraries reads past the end of LLVM's names.
+    instrument_settings=(-c jit=off)
 fi
 
 # The command that stands in front of the server's, a word a line.
@@ -83,8 +86,7 @@ instrument_server() {
         echo 'case ${1:-} in --boot | --check | --single | --describe-config | -[CV]* | --version) exec "$real" "$@" ;; esac'
         printf 'exec'
         printf ' %q' "${command[@]}"
-        # shellcheck disable=SC2016
-        echo ' "$real" "$@"'
+        echo " \"\$real\" \"\$@\" ${instrument_settings[*]}"
     } >"$bin/postgres"
     chmod 755 "$bin/postgres"
 }

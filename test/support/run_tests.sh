@@ -70,8 +70,10 @@ own() {
 }
 
 # Nothing here has to survive a power failure.
+# Without autovacuum: which entries of the ledger are complete, and may be read
+# or purged, depends on all transactions that run, also on its own.
 start_test_server() {
-    CLUSTER_DATABASE=$1 cluster_start "$suite" fsync=off full_page_writes=off
+    CLUSTER_DATABASE=$1 cluster_start "$suite" fsync=off full_page_writes=off autovacuum=off
 }
 
 # A backend that crashed and took a test's expectation along by luck is still
