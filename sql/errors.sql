@@ -188,7 +188,6 @@ SELECT outcome($$SELECT inv.inv_add_item('X', max_per_customer => 2)$$);
 SELECT outcome($$SELECT inv.inv_add_item('X', limit_window => '1 day')$$);
 SELECT outcome($$SELECT inv.inv_set_item('A', max_per_customer => 2)$$);
 SELECT outcome($$SELECT inv.inv_set_item('A', limit_window => '1 day')$$);
-SELECT outcome($$SELECT inv.inv_set_policy('A', 5)$$);
 SELECT outcome($$SELECT inv.inv_join_waitlist('A', 1, 'ann')$$);
 SELECT outcome($$SELECT inv.inv_leave_waitlist('A', 'ann')$$);
 

@@ -13,7 +13,6 @@
 
 PG_FUNCTION_INFO_V1(inv_join_waitlist);
 PG_FUNCTION_INFO_V1(inv_leave_waitlist);
-PG_FUNCTION_INFO_V1(inv_set_policy);
 
 /* inv_join_waitlist(sku, quantity, customer, key): raises 0A000. */
 Datum
@@ -27,11 +26,4 @@ Datum
 inv_leave_waitlist(PG_FUNCTION_ARGS)
 {
 	report_not_built("inv_leave_waitlist()");
-}
-
-/* inv_set_policy(sku, safety_stock, backorder_limit, location): 0A000. */
-Datum
-inv_set_policy(PG_FUNCTION_ARGS)
-{
-	report_not_built("inv_set_policy()");
 }

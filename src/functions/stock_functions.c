@@ -1,7 +1,7 @@
 /*
  * stock_functions.c
  *		inv_receive(), inv_adjust(), inv_set_stock(), inv_set_stripes(),
- *		inv_load_stock().
+ *		inv_set_policy(), inv_load_stock().
  */
 #include "postgres.h"
 
@@ -14,6 +14,7 @@
 
 #include "functions/arguments.h"
 #include "records/idempotency.h"
+#include "rules/policy.h"
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
 #include "settings.h"
@@ -24,6 +25,7 @@ PG_FUNCTION_INFO_V1(inv_receive);
 PG_FUNCTION_INFO_V1(inv_adjust);
 PG_FUNCTION_INFO_V1(inv_set_stock);
 PG_FUNCTION_INFO_V1(inv_set_stripes);
+PG_FUNCTION_INFO_V1(inv_set_policy);
 PG_FUNCTION_INFO_V1(inv_load_stock);
 
 /* The columns that inv_stock_level and inv_loaded_stock have in common. */
@@ -174,6 +176,45 @@ inv_set_stripes(PG_FUNCTION_ARGS)
 	set_stripes(call, item.item_id, location_require(call, location), stripes);
 	call_end(call);
 	PG_RETURN_INT32(stripes);
+}
+
+/*
+ * inv_set_policy(sku, safety_stock, backorder_limit, location): the stock as it
+ * is then.  Raises 22023 and 22003 for numbers that are out of range, 22023 for
+ * safety stock together with backorders, IV004, IV010, IV012, 40001.
+ */
+Datum
+inv_set_policy(PG_FUNCTION_ARGS)
+{
+	StockPolicy policy = {0};
+	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *location = argument_optional_name(fcinfo, 3, "location");
+	Call	   *call;
+	CatalogueItem item;
+	StockLevel	level;
+	int32		location_id;
+	Datum		row;
+
+	policy.safety_stock = check_count(argument_int64(fcinfo, 1, "safety_stock"),
+									  "safety_stock");
+	policy.backorder_unlimited = PG_ARGISNULL(2);
+	if (!policy.backorder_unlimited)
+		policy.backorder_limit = check_count(PG_GETARG_INT64(2),
+											 "backorder_limit");
+	if (policy.safety_stock > 0 &&
+		(policy.backorder_unlimited || policy.backorder_limit > 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a SKU cannot have both safety stock and backorders"),
+				 errdetail("Safety stock is never promised; a backorder is promised without being there.")));
+
+	call = call_begin("inv_set_policy()", CALL_WRITES);
+	item_require(call, sku, &item);
+	location_id = location_require(call, location);
+	set_policy(call, &item, location_id, &policy, &level);
+	row = level_row(call, fcinfo, &level, false);
+	call_end(call);
+	return row;
 }
 
 /* A row of a bulk load; "place" is its place in the arrays. */

@@ -337,6 +337,9 @@ stock_write(Call *call, StockSet *set)
 		Assert(row_is_ours(table->found));
 		row_set(table, STOCK_ON_HAND, Int64GetDatum(row->on_hand));
 		row_set(table, STOCK_RESERVED, Int64GetDatum(row->reserved));
+		row_set(table, STOCK_MIN_AVAILABLE, Int64GetDatum(row->min_available));
+		row_set(table, STOCK_BACKORDER_UNLIMITED,
+				BoolGetDatum(row->backorder_unlimited));
 		row_set(table, STOCK_RETIRED, BoolGetDatum(row->retired));
 		row_set(table, STOCK_VERSION, Int64GetDatum(row->version));
 		row_set(table, STOCK_UPDATED_AT,

@@ -63,7 +63,7 @@ my %writes = (
 );
 # These have no tables to write to yet.
 my %not_built = map { $_ => 1 }
-  qw(inv_join_waitlist inv_leave_waitlist inv_set_policy);
+  qw(inv_join_waitlist inv_leave_waitlist);
 # inv_stat_reset, which is left out, writes to shared memory only: see below.
 # These write only where pg_cron is.
 my %for_pg_cron = map { $_ => 1 } qw(inv_schedule inv_unschedule);
