@@ -30,6 +30,7 @@ int			setting_naptime = 10;
 int			setting_reconcile_interval = 300;
 bool		setting_reconcile_repair = false;
 bool		setting_notify = false;
+bool		setting_uppercase_sku = false;
 int			setting_reservation_retention = 30 * 86400;
 int			setting_ledger_retention = -1;
 
@@ -126,6 +127,14 @@ settings_define(void)
 							 "Whether the background worker rings NOTIFY when there are new ledger entries.",
 							 "Once a round, on channel inventory_reservation.",
 							 &setting_notify,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("inventory_reservation.uppercase_sku",
+							 "Whether SKUs are made capital letters wherever they are given.",
+							 "Only the letters a to z change.",
+							 &setting_uppercase_sku,
 							 false,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);

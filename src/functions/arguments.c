@@ -21,6 +21,7 @@
 
 #include "functions/arguments.h"
 #include "records/duration.h"
+#include "settings.h"
 
 /* 22023 for a null. */
 void
@@ -82,6 +83,29 @@ argument_name(FunctionCallInfo fcinfo, int number, const char *argument)
 	if (PG_ARGISNULL(number))
 		report_null_argument(argument);
 	return argument_optional_name(fcinfo, number, argument);
+}
+
+/*
+ * Make a SKU as it came from a caller what the shop calls it: in capital
+ * letters, where the setting uppercase_sku is on.  That is done byte by byte,
+ * to "a" to "z" and nothing else, so that it is the same on every server.
+ */
+char *
+normalize_sku(char *sku)
+{
+	if (setting_uppercase_sku)
+	{
+		for (char *letter = sku; *letter != '\0'; letter++)
+			*letter = (char) pg_ascii_toupper((unsigned char) *letter);
+	}
+	return sku;
+}
+
+/* The argument "sku".  Raises 22023 if it is null, empty or too long. */
+char *
+argument_sku(FunctionCallInfo fcinfo, int number)
+{
+	return normalize_sku(argument_name(fcinfo, number, "sku"));
 }
 
 /* Any text; NULL if it is null. */
@@ -244,7 +268,7 @@ argument_lines(FunctionCallInfo fcinfo, int64 (*check) (int64, const char *),
 	*quantities = palloc(*count * sizeof(int64));
 	for (int i = 0; i < *count; i++)
 	{
-		(*skus)[i] = TextDatumGetCString(sku_values[i]);
+		(*skus)[i] = normalize_sku(TextDatumGetCString(sku_values[i]));
 		check_name((*skus)[i], "sku");
 		(*quantities)[i] = check(DatumGetInt64(quantity_values[i]), "quantity");
 	}

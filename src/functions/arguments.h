@@ -22,6 +22,8 @@ extern char *argument_name(FunctionCallInfo fcinfo, int number,
 						   const char *argument);
 extern char *argument_optional_name(FunctionCallInfo fcinfo, int number,
 									const char *argument);
+extern char *argument_sku(FunctionCallInfo fcinfo, int number);
+extern char *normalize_sku(char *sku);
 extern char *argument_optional_text(FunctionCallInfo fcinfo, int number);
 extern int64 argument_quantity(FunctionCallInfo fcinfo, int number,
 							   const char *argument);

@@ -114,6 +114,7 @@ read_requests(FunctionCallInfo fcinfo, int64 ttl, int *count)
 			request->error = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
 		if (request->error != 0)
 			continue;
+		request->sku = normalize_sku(request->sku);
 
 		/* as inv_reserve() would remember it */
 		key_begin(&request->keyed, "reserve", key);

@@ -219,7 +219,7 @@ read_item_arguments(FunctionCallInfo fcinfo, bool zero_ttl, Datum *values,
 Datum
 inv_add_item(PG_FUNCTION_ARGS)
 {
-	char	   *sku = argument_name(fcinfo, ARGUMENT_SKU, "sku");
+	char	   *sku = argument_sku(fcinfo, ARGUMENT_SKU);
 	Datum		values[NUM_ITEM_PARAMETERS];
 	char		nulls[NUM_ITEM_PARAMETERS];
 	Call	   *call;
@@ -231,6 +231,7 @@ inv_add_item(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(ARGUMENT_SELLING))
 		report_null_argument("selling");
 	read_item_arguments(fcinfo, false, values, nulls);
+	values[0] = CStringGetTextDatum(sku);
 
 	call = call_begin("inv_add_item()", CALL_WRITES);
 	sql_begin(call);
@@ -252,7 +253,7 @@ inv_add_item(PG_FUNCTION_ARGS)
 Datum
 inv_set_item(PG_FUNCTION_ARGS)
 {
-	char	   *sku = argument_name(fcinfo, ARGUMENT_SKU, "sku");
+	char	   *sku = argument_sku(fcinfo, ARGUMENT_SKU);
 	Datum		values[NUM_ITEM_PARAMETERS];
 	char		nulls[NUM_ITEM_PARAMETERS];
 	Call	   *call;
@@ -277,15 +278,17 @@ inv_set_item(PG_FUNCTION_ARGS)
  * inv_rename_item(old, new)
  *
  * Returns the item's id.  Raises IV004 if there is no SKU "old", 23505 if
- * there is a SKU "new" already; both the same changes nothing.
+ * there is a SKU "new" already; both the same changes nothing.  "old" is taken
+ * as it is, so that what is in small letters can still be renamed when
+ * uppercase_sku has been turned on.
  */
 Datum
 inv_rename_item(PG_FUNCTION_ARGS)
 {
 	char	   *old_sku = argument_name(fcinfo, 0, "old");
-	char	   *new_sku = argument_name(fcinfo, 1, "new");
+	char	   *new_sku = normalize_sku(argument_name(fcinfo, 1, "new"));
 	Datum		old_value = PG_GETARG_DATUM(0);
-	Datum		new_value = PG_GETARG_DATUM(1);
+	Datum		new_value = CStringGetTextDatum(new_sku);
 	Call	   *call = call_begin("inv_rename_item()", CALL_WRITES);
 	CatalogueItem item;
 	int64		item_id;

@@ -116,7 +116,7 @@ inv_release(PG_FUNCTION_ARGS)
 {
 	KeyedCall	keyed;
 	const pg_uuid_t *id = begin_keyed(fcinfo, 3, "release", &keyed);
-	char	   *sku = argument_name(fcinfo, 1, "sku");
+	char	   *sku = argument_sku(fcinfo, 1);
 	int64		quantity = argument_quantity(fcinfo, 2, "quantity");
 	Call	   *call;
 	HoldChange	change;

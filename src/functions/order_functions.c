@@ -46,7 +46,7 @@ Datum
 inv_return(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *order_id = read_order_id(fcinfo);
-	char	   *sku = argument_name(fcinfo, 1, "sku");
+	char	   *sku = argument_sku(fcinfo, 1);
 	int64		quantity = argument_quantity(fcinfo, 2, "quantity");
 	char	   *reason = argument_optional_text(fcinfo, 3);
 	KeyedCall	keyed;

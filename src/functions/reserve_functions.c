@@ -134,7 +134,7 @@ static Datum
 reserve_one(FunctionCallInfo fcinfo, const char *name, bool may_be_short)
 {
 	ReserveRequest request = {0};
-	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *sku = argument_sku(fcinfo, 0);
 	int64		quantity = argument_quantity(fcinfo, 1, "quantity");
 
 	request.count = 1;
@@ -208,6 +208,7 @@ read_field(const JsonbValue *name, const JsonbValue *value, char **sku,
 			report_bad_lines("\"sku\" must be a string.");
 		*sku = pnstrdup(value->val.string.val, value->val.string.len);
 		check_name(*sku, "sku");
+		*sku = normalize_sku(*sku);
 	}
 	else if (length == 8 && strncmp(field, "quantity", 8) == 0)
 	{
@@ -295,7 +296,7 @@ inv_reserve_lines(PG_FUNCTION_ARGS)
 Datum
 inv_available(PG_FUNCTION_ARGS)
 {
-	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *sku = argument_sku(fcinfo, 0);
 	char	   *location = argument_optional_name(fcinfo, 1, "location");
 	Call	   *call = call_begin("inv_available()", CALL_READS);
 	CatalogueItem item;

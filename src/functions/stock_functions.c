@@ -58,7 +58,7 @@ static Datum
 change_stock(FunctionCallInfo fcinfo, const char *name, const char *operation,
 			 const char *quantity_argument, int64 delta)
 {
-	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *sku = argument_sku(fcinfo, 0);
 	char	   *location = argument_optional_name(fcinfo, 2, "location");
 	char	   *reason = argument_optional_text(fcinfo, 3);
 	KeyedCall	keyed;
@@ -122,7 +122,7 @@ Datum
 inv_set_stock(PG_FUNCTION_ARGS)
 {
 	StockTake	take = {0};
-	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *sku = argument_sku(fcinfo, 0);
 	char	   *location = argument_optional_name(fcinfo, 2, "location");
 	Call	   *call;
 	CatalogueItem item;
@@ -154,7 +154,7 @@ inv_set_stock(PG_FUNCTION_ARGS)
 Datum
 inv_set_stripes(PG_FUNCTION_ARGS)
 {
-	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *sku = argument_sku(fcinfo, 0);
 	char	   *location = argument_optional_name(fcinfo, 2, "location");
 	int32		stripes;
 	Call	   *call;
@@ -187,7 +187,7 @@ Datum
 inv_set_policy(PG_FUNCTION_ARGS)
 {
 	StockPolicy policy = {0};
-	char	   *sku = argument_name(fcinfo, 0, "sku");
+	char	   *sku = argument_sku(fcinfo, 0);
 	char	   *location = argument_optional_name(fcinfo, 3, "location");
 	Call	   *call;
 	CatalogueItem item;
