@@ -291,13 +291,16 @@ $node->safe_psql('postgres', qq{
 	TRUNCATE inv_idempotency});
 # They begin to die shortly before a full minute, when pg_cron fires, and go on
 # dying for a while: however long each of those who sweep takes to begin, there
-# is something left for it.
+# is something left for it.  pg_cron comes but once, so it comes with ten jobs,
+# one after the other.
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION pg_cron;
 	CREATE ROLE cron LOGIN SUPERUSER;
 	GRANT USAGE ON SCHEMA cron TO cron;
 	SET ROLE cron;
-	SELECT cron.schedule('sweep', '* * * * *', 'SELECT inv.inv_expire()')});
+	SELECT cron.schedule('sweep ' || nr, '* * * * *',
+		format('SELECT inv.inv_expire() FROM pg_sleep(%s)', nr * 0.5))
+	  FROM generate_series(1, 10) AS nr});
 $node->safe_psql('postgres', qq{
 	CREATE TABLE tick AS
 		SELECT date_trunc('minute', now() + interval '75 seconds')
