@@ -183,7 +183,6 @@ SELECT outcome($$SELECT inv.inv_try_reserve('A', split => true)$$);
 SELECT outcome($$SELECT inv.inv_reserve_cart('{A}', '{1}', split => true)$$);
 SELECT outcome($$SELECT inv.inv_try_reserve_cart('{A}', '{1}', split => true)$$);
 SELECT outcome($$SELECT inv.inv_reserve_lines('[{"sku": "A", "quantity": 1}]', split => true)$$);
-SELECT outcome(format('SELECT inv.inv_confirm(%L, retake => true)', :'sold'));
 SELECT outcome($$SELECT inv.inv_add_item('X', max_per_customer => 2)$$);
 SELECT outcome($$SELECT inv.inv_add_item('X', limit_window => '1 day')$$);
 SELECT outcome($$SELECT inv.inv_set_item('A', max_per_customer => 2)$$);

@@ -88,10 +88,11 @@ COMMENT ON FUNCTION inv_version IS 'Which versions meet in this session and data
 REVOKE ALL ON FUNCTION inv_version() FROM PUBLIC;
 
 /* ------------------------------------------------------------------------
- * Safety stock and backorders, which the library knows now
+ * Safety stock, backorders and late payments, which the library knows now
  * ------------------------------------------------------------------------ */
 
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON FUNCTION inv_confirm IS 'Sells a live hold and makes its order. Repeating it returns the same order. A dead hold raises IV002; with retake it is sold if all its units can be had again, and IV001 is raised if not.';
 COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012.';
 
 /* ------------------------------------------------------------------------

@@ -363,7 +363,7 @@ COMMENT ON TABLE inv_ledger IS 'Every change of stock, append-only: the audit tr
 COMMENT ON COLUMN inv_ledger.entry_id IS 'Number of the entry, with gaps. Of one stock row''s entries, the order of the changes.';
 COMMENT ON COLUMN inv_ledger.at IS 'When the change was made, by the server''s clock.';
 COMMENT ON COLUMN inv_ledger.xid IS 'The transaction that made it.';
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, receive, adjust, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON COLUMN inv_ledger.item_id IS 'The item.';
 COMMENT ON COLUMN inv_ledger.location_id IS 'The location.';
 COMMENT ON COLUMN inv_ledger.stripe IS 'The stripe.';
@@ -667,7 +667,7 @@ CREATE FUNCTION inv_confirm(
 RETURNS inv_confirmation
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_confirm';
-COMMENT ON FUNCTION inv_confirm IS 'Sells a live hold and makes its order. Repeating it returns the same order. A dead hold raises IV002.';
+COMMENT ON FUNCTION inv_confirm IS 'Sells a live hold and makes its order. Repeating it returns the same order. A dead hold raises IV002; with retake it is sold if all its units can be had again, and IV001 is raised if not.';
 
 CREATE FUNCTION inv_cancel(
 	reservation_id uuid, key text DEFAULT NULL, customer text DEFAULT NULL)

@@ -67,19 +67,21 @@ inv_confirm(PG_FUNCTION_ARGS)
 	bool		nulls[4] = {false};
 	Datum		values[4];
 	Datum		row;
+	bool		retake = argument_bool(fcinfo, 4, "retake");
 	bool		replayed;
 
 	if (payment_status == PAYMENT_REFUNDED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("an order cannot begin with payment refunded")));
-	if (argument_bool(fcinfo, 4, "retake"))
-		report_not_built("retake => true");
 	key_argument_text(&keyed, "customer", customer);
 	key_argument_text(&keyed, "payment_status", payment);
+	if (retake)
+		key_argument_text(&keyed, "retake", "true");
 
 	call = call_begin("inv_confirm()", CALL_WRITES);
-	replayed = confirm_hold(call, &keyed, id, customer, payment_status, &order);
+	replayed = confirm_hold(call, &keyed, id, customer, payment_status, retake,
+							&order);
 	values[0] = UUIDPGetDatum(&order.order_id);
 	values[1] = CStringGetTextDatum(order_status_name(order.status));
 	values[2] = order.total;

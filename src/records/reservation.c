@@ -13,7 +13,8 @@
  *
  * Lazy reclaim frees single lines of a dead reservation (those that sit on the
  * stock somebody needs), so a dead reservation may mix active and expired
- * lines.  One expired line makes it expired for ever.
+ * lines.  One expired line makes it expired for ever, unless all of it is taken
+ * again and sold at once (rules/retake.c).
  */
 #include "postgres.h"
 
@@ -333,6 +334,30 @@ line_close(Call *call, ReservationLine *line, ReservationStatus status,
 			TimestampTzGetDatum(Max(now, line->created_at)));
 	end_change(call, table, line);
 	line->status = status;
+}
+
+/*
+ * Make an expired line of a reservation that the caller has locked a sold one,
+ * of units on a stock row of its SKU, which need not be the one it was on.
+ */
+void
+line_sell_expired(Call *call, ReservationLine *line, const StockKey *stock,
+				  TimestampTz now)
+{
+	OpenTable  *table;
+
+	Assert(line->status == RESERVATION_EXPIRED);
+	Assert(line->stock.item_id == stock->item_id &&
+		   line->stock.location_id == stock->location_id);
+	table = begin_change(call, line);
+	row_set(table, RESERVATION_STRIPE, Int32GetDatum(stock->stripe));
+	row_set_text(table, RESERVATION_STATUS,
+				 reservation_status_name(RESERVATION_CONFIRMED));
+	row_set(table, RESERVATION_CLOSED_AT,
+			TimestampTzGetDatum(Max(now, line->created_at)));
+	end_change(call, table, line);
+	line->stock = *stock;
+	line->status = RESERVATION_CONFIRMED;
 }
 
 /* Change what a line holds; the reservation is locked. */

@@ -64,6 +64,8 @@ extern void reservation_add_stock(const Reservation *reservation,
 extern void line_insert(Call *call, const ReservationLine *line);
 extern void line_close(Call *call, ReservationLine *line,
 					   ReservationStatus status, TimestampTz now);
+extern void line_sell_expired(Call *call, ReservationLine *line,
+							  const StockKey *stock, TimestampTz now);
 extern void line_set_quantity(Call *call, ReservationLine *line,
 							  int64 quantity);
 extern void line_set_returned(Call *call, ReservationLine *line,

@@ -19,6 +19,7 @@
 #include "rules/hold.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
+#include "rules/retake.h"
 #include "settings.h"
 #include "statistics/statistics.h"
 
@@ -105,12 +106,14 @@ total_price(const Reservation *reservation)
 
 /*
  * Sell a hold: its units leave the stock, its lines become an order, which is
- * in *order afterwards.  Returns whether that had been done before.  Raises
- * IV002, IV003, IV005, IV008, 40001.
+ * in *order afterwards.  "retake" sells a dead one too, if its units can be had.
+ * Returns whether that had been done before.  Raises IV002, IV003, IV005, IV008,
+ * 40001; where a dead one is taken again not IV002, but IV001, IV006, XX001.
  */
 bool
 confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
-			 const char *customer, PaymentStatus payment_status, Order *order)
+			 const char *customer, PaymentStatus payment_status, bool retake,
+			 Order *order)
 {
 	Reservation reservation;
 	StockSet	stock = {0};
@@ -143,10 +146,18 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 		key_correct_order(call, keyed, &order->order_id);
 		return true;
 	}
-	reservation_add_stock(&reservation, &stock);
-	stock_lock(call, &stock);
+	if (retake && retake_needs_stock(&reservation))
+		retake_lock(call, &reservation, &stock);
+	else
+	{
+		reservation_add_stock(&reservation, &stock);
+		stock_lock(call, &stock);
+	}
 	now = GetCurrentTimestamp();
-	check_alive(&reservation, now, "confirm");
+	if (retake && reservation_status(&reservation, now) == RESERVATION_EXPIRED)
+		retake_expired(call, &reservation, &stock, now);
+	else
+		check_alive(&reservation, now, "confirm");
 
 	order->reservation_id = *id;
 	order->total = total_price(&reservation);
@@ -158,7 +169,8 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	{
 		ReservationLine *line = &reservation.lines[i];
 
-		line_close(call, line, RESERVATION_CONFIRMED, now);
+		if (line->status == RESERVATION_ACTIVE)
+			line_close(call, line, RESERVATION_CONFIRMED, now);
 		if (line->quantity > 0)
 			stock_post(call, stock_require(&stock, line->stock),
 					   -line->quantity, -line->quantity, &posting);

@@ -19,7 +19,7 @@ typedef struct HoldChange
 
 extern bool confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 						 const char *customer, PaymentStatus payment_status,
-						 Order *order);
+						 bool retake, Order *order);
 extern void cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 						const char *customer, HoldChange *change);
 extern void release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,

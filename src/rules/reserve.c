@@ -114,19 +114,7 @@ static void
 check_listings(const Reserving *reserving, TimestampTz now)
 {
 	for (int i = 0; i < reserving->count; i++)
-	{
-		const CatalogueItem *item = &reserving->lines[i].item;
-
-		if (item_on_sale(item, now))
-			continue;
-		ereport(ERROR,
-				(rejection(ERRCODE_INV_LISTING_CLOSED),
-				 errmsg("SKU \"%s\" is not on sale", item->sku),
-				 item->selling
-				 ? errdetail("Its listing closed at %s.",
-							 timestamptz_to_str(item->listed_until))
-				 : errdetail("The shop has stopped selling it.")));
-	}
+		item_require_on_sale(&reserving->lines[i].item, now);
 }
 
 /* Raise 22023 unless the lines have one currency. */

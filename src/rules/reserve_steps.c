@@ -6,6 +6,7 @@
 
 #include "utils/timestamp.h"
 
+#include "errors.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
 #include "rules/stripes.h"
@@ -16,6 +17,20 @@ bool
 item_on_sale(const CatalogueItem *item, TimestampTz now)
 {
 	return item->selling && now < item->listed_until;
+}
+
+/* Raise IV006 unless an item may be held at a moment. */
+void
+item_require_on_sale(const CatalogueItem *item, TimestampTz now)
+{
+	if (!item_on_sale(item, now))
+		ereport(ERROR,
+				(rejection(ERRCODE_INV_LISTING_CLOSED),
+				 errmsg("SKU \"%s\" is not on sale", item->sku),
+				 item->selling
+				 ? errdetail("Its listing closed at %s.",
+							 timestamptz_to_str(item->listed_until))
+				 : errdetail("The shop has stopped selling it.")));
 }
 
 /* How long a hold of an item lives if the caller does not say; microseconds. */

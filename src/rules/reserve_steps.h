@@ -10,6 +10,7 @@
 #include "rules/reserve.h"
 
 extern bool item_on_sale(const CatalogueItem *item, TimestampTz now);
+extern void item_require_on_sale(const CatalogueItem *item, TimestampTz now);
 extern int64 default_ttl(const CatalogueItem *item);
 extern TimestampTz hold_expiry(TimestampTz from, int64 ttl);
 extern int64 available_now(Call *call, StockSet *stock, int64 item_id,

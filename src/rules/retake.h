@@ -1,0 +1,18 @@
+/*
+ * retake.h
+ *		Taking the stock of a dead hold again, to sell it.
+ */
+#ifndef INVENTORY_RETAKE_H
+#define INVENTORY_RETAKE_H
+
+#include "postgres.h"
+
+#include "records/reservation.h"
+
+extern bool retake_needs_stock(const Reservation *reservation);
+extern void retake_lock(Call *call, const Reservation *reservation,
+						StockSet *stock);
+extern void retake_expired(Call *call, Reservation *reservation,
+						   StockSet *stock, TimestampTz now);
+
+#endif							/* INVENTORY_RETAKE_H */
