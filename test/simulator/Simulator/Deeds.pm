@@ -742,6 +742,32 @@ sub codes_for_live
 	return ('IV008', @purged);
 }
 
+# Codes that are right for a payment of a hold that is or may be dead: its units
+# can be had, or not.
+sub codes_for_late
+{
+	my ($self, $hold, $request, $state) = @_;
+	my $books = $self->{books};
+	my %code = ('00000' => 1);
+
+	$code{IV003} = 1 if $self->{profile}{purges} && !$hold->{keyed};
+	foreach my $sku (keys %{ $hold->{lines} })
+	{
+		my $units = $hold->{lines}{$sku} or next;
+		my ($least, $most) =
+		  $books->available_to_buyer($sku, @$request{qw(asked told)});
+
+		if (!$books->{sku}{$sku}{selling})
+		{
+			$code{IV006} = 1;
+			delete $code{'00000'} if $state ne 'either';
+		}
+		$code{IV001} = 1         if $least < $units;
+		delete $code{'00000'}    if $most < $units && $state ne 'either';
+	}
+	return sort keys %code;
+}
+
 sub hold_request
 {
 	my ($self, $hold, $own, %request) = @_;
@@ -762,17 +788,20 @@ sub ask_confirm
 	my $key = $intent->[6] < 0.4 ? $self->new_name : undef;
 	my $paid = $intent->[5] < 0.5 ? 'paid' : 'pending';
 	my $stranger = $intent->[3] < 0.03;
+	# a payment that may be late
+	my $retake = $intent->[4] < 0.3 ? 1 : 0;
 
 	return $self->hold_request(
 		$hold, $own,
 		sql =>
-		  'SELECT order_id, status, total, replayed FROM inv_confirm(?::uuid, ?, ?, ?)',
+		  'SELECT order_id, status, total, replayed FROM inv_confirm(?::uuid, ?, ?, ?, ?::boolean)',
 		arguments => [
 			$hold->{rid}, $key,
-			$stranger ? 'somebody else' : $hold->{customer}, $paid
+			$stranger ? 'somebody else' : $hold->{customer}, $paid,
+			$retake ? 't' : 'f'
 		],
 		repeatable => 1,
-		record     => { op => 'confirm', key => $key },
+		record     => { op => 'confirm', key => $key, retake => $retake },
 		judge      => sub {
 			my ($answer, $request) = @_;
 			my $record = $request->{record};
@@ -787,7 +816,8 @@ sub ask_confirm
 			return $self->expect($request, $answer, 'IV003') if $stranger;
 			if (!$own)
 			{
-				$self->expect($request, $answer, @any_hold_code);
+				$self->expect($request, $answer, @any_hold_code,
+					$retake ? 'IV001' : ());
 				push @{ $self->{fresh_orders} },
 				  {
 					oid   => $row->[0],
@@ -804,8 +834,11 @@ sub ask_confirm
 				  if $row->[0] ne $hold->{oid} || !$row->[3];
 				return;
 			}
-			$self->expect($request, $answer,
-				$self->codes_for_live($hold, $request));
+			$self->expect(
+				$request, $answer,
+				$retake && $state =~ /^(?:dead|expired|either)$/
+				? $self->codes_for_late($hold, $request, $state)
+				: $self->codes_for_live($hold, $request));
 			return if $answer->{code} ne '00000';
 			my $total = 0;
 			$total += $hold->{lines}{$_} * $hold->{prices}{$_}

@@ -15,7 +15,7 @@ use strict;
 use warnings;
 
 our @fields = qw(client number began asked told settled fate op code rid lines
-  customer key expires status replayed available oid short);
+  customer key expires status replayed available oid short retake);
 
 sub new
 {

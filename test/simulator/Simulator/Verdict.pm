@@ -196,6 +196,7 @@ sub judge_holds
 			$ended = $record     if $record->{status} eq 'expired';
 		}
 		my ($confirmed) = $self->committed($rid, 'confirm');
+		my $retaken = $self->may_be_retaken($rid);
 		my $lines = Simulator::Log::lines_hash($makers[0]{lines});
 		foreach my $sku (sort keys %{ { %$lines, %{ $hold->{lines} } } })
 		{
@@ -218,7 +219,7 @@ sub judge_holds
 		$self->wrong("it is $status, and should be $should", @about)
 		  if $should !~ /$status/;
 		$self->wrong("it was confirmed and cancelled", @about)
-		  if $confirmed && ($cancelled || $ended);
+		  if $confirmed && ($cancelled || $ended && !$retaken);
 		foreach my $sku (sort keys %{ $hold->{lines} })
 		{
 			my $line = $hold->{lines}{$sku};
@@ -227,7 +228,8 @@ sub judge_holds
 			  && $line->{closed} < $hold->{expires};
 			$self->wrong("$line->{status} after its death", @about)
 			  if $line->{status} =~ /^(?:confirmed|cancelled)$/
-			  && $line->{closed} >= $hold->{expires};
+			  && $line->{closed} >= $hold->{expires}
+			  && !($line->{status} eq 'confirmed' && $retaken);
 		}
 		$self->wrong('confirmed, and there is no order', @about)
 		  if $status eq 'confirmed' && !$self->{order_of}{$rid};
@@ -247,6 +249,16 @@ sub judge_holds
 		}
 	}
 	return;
+}
+
+# Has somebody asked for it to be sold after its death, too, and was it sold?
+sub may_be_retaken
+{
+	my ($self, $rid) = @_;
+
+	return $self->{order_of}{$rid}
+	  && grep { $_->{op} eq 'confirm' && $_->{retake} }
+	  @{ $self->{about}{$rid} || [] };
 }
 
 sub judge_orders
@@ -344,6 +356,7 @@ sub judge_calls
 			if (   $record->{code} eq '00000'
 				&& $record->{asked} > $dies + BLUR
 				&& !$record->{replayed}
+				&& !$record->{retake}
 				&& !($record->{op} eq 'extend' && $record->{key} ne ''))
 			{
 				$self->{checked}{deaths}++;
@@ -403,7 +416,11 @@ sub judge_status
 	$self->{checked}{statuses}++;
 	$self->wrong("status $status, though it was $ended before",
 		rid => $record->{rid})
-	  if defined $ended && $status ne $ended;
+	  if defined $ended
+	  && $status ne $ended
+	  && !( $ended eq 'expired'
+		&& $status eq 'confirmed'
+		&& $self->may_be_retaken($record->{rid}));
 	$self->wrong("status $status, and nobody has asked for that",
 		rid => $record->{rid})
 	  if $ops{$status} && !$asked_for;
@@ -665,7 +682,17 @@ sub taken
 	my ($possible_end, $certain_end) = (NEVER, $hold->{expires} - BLUR);
 	my $single = keys %$lines == 1;
 	my @busy;
-	if ($self->{order_of}{ $record->{rid} })
+	my $sold_again = NEVER;
+	if ($self->may_be_retaken($record->{rid}))
+	{
+		# others may have had its units between its death and the sale
+		foreach my $call (grep { $_->{op} eq 'confirm' && $_->{fate} eq 'c' }
+			@about)
+		{
+			$sold_again = $call->{settled} if $call->{settled} < $sold_again;
+		}
+	}
+	elsif ($self->{order_of}{ $record->{rid} })
 	{
 		$certain_end = NEVER;
 	}
@@ -717,6 +744,10 @@ sub taken
 	{
 		$judges->{$sku}->possibly_taken($asked, $possible_end, $left{$sku});
 		$judges->{$sku}->certainly_taken($settled, $certain_end, $left{$sku});
+		$judges->{$sku}->certainly_taken(
+			$sold_again > $certain_end ? $sold_again : $certain_end,
+			NEVER, $left{$sku})
+		  if $sold_again < NEVER;
 		$judges->{$sku}->seen_as_taken($_->[0],
 			$_->[1] < $certain_end ? $_->[1] : $certain_end,
 			$left{$sku})
