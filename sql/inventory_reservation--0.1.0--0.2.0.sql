@@ -91,9 +91,22 @@ REVOKE ALL ON FUNCTION inv_version() FROM PUBLIC;
  * Safety stock, backorders and late payments, which the library knows now
  * ------------------------------------------------------------------------ */
 
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON FUNCTION inv_confirm IS 'Sells a live hold and makes its order. Repeating it returns the same order. A dead hold raises IV002; with retake it is sold if all its units can be had again, and IV001 is raised if not.';
 COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012.';
+
+/* ------------------------------------------------------------------------
+ * Transfers
+ * ------------------------------------------------------------------------ */
+
+CREATE FUNCTION inv_transfer(
+	sku text, quantity bigint, from_location text, to_location text,
+	reason text DEFAULT NULL, key text DEFAULT NULL)
+RETURNS SETOF inv_stock_level
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'inv_transfer';
+COMMENT ON FUNCTION inv_transfer IS 'Moves quantity units that nobody holds from one location to another (NULL: default) and returns the stock of both. More than there are raise IV012.';
+REVOKE ALL ON FUNCTION inv_transfer FROM PUBLIC;
 
 /* ------------------------------------------------------------------------
  * A barrier: buyers read it, and may not see items that are not in it

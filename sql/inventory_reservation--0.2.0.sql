@@ -363,7 +363,7 @@ COMMENT ON TABLE inv_ledger IS 'Every change of stock, append-only: the audit tr
 COMMENT ON COLUMN inv_ledger.entry_id IS 'Number of the entry, with gaps. Of one stock row''s entries, the order of the changes.';
 COMMENT ON COLUMN inv_ledger.at IS 'When the change was made, by the server''s clock.';
 COMMENT ON COLUMN inv_ledger.xid IS 'The transaction that made it.';
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON COLUMN inv_ledger.item_id IS 'The item.';
 COMMENT ON COLUMN inv_ledger.location_id IS 'The location.';
 COMMENT ON COLUMN inv_ledger.stripe IS 'The stripe.';
@@ -840,6 +840,14 @@ RETURNS inv_stock_level
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_set_policy';
 COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012.';
+
+CREATE FUNCTION inv_transfer(
+	sku text, quantity bigint, from_location text, to_location text,
+	reason text DEFAULT NULL, key text DEFAULT NULL)
+RETURNS SETOF inv_stock_level
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'inv_transfer';
+COMMENT ON FUNCTION inv_transfer IS 'Moves quantity units that nobody holds from one location to another (NULL: default) and returns the stock of both. More than there are raise IV012.';
 
 /* ------------------------------------------------------------------------
  * Upkeep

@@ -106,6 +106,7 @@ static const Grantable routines[] = {
 	{"inv_load_stock", OPERATOR},
 	{"inv_set_stripes", OPERATOR},
 	{"inv_set_policy", OPERATOR},
+	{"inv_transfer", OPERATOR},
 	{"inv_expire", OPERATOR},
 	{"inv_maintain", OPERATOR},
 	{"inv_purge", OPERATOR},

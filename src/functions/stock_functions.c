@@ -1,7 +1,7 @@
 /*
  * stock_functions.c
  *		inv_receive(), inv_adjust(), inv_set_stock(), inv_set_stripes(),
- *		inv_set_policy(), inv_load_stock().
+ *		inv_set_policy(), inv_transfer(), inv_load_stock().
  */
 #include "postgres.h"
 
@@ -17,6 +17,7 @@
 #include "rules/policy.h"
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
+#include "rules/transfer.h"
 #include "settings.h"
 #include "statistics/statistics.h"
 #include "table/sql.h"
@@ -26,6 +27,7 @@ PG_FUNCTION_INFO_V1(inv_adjust);
 PG_FUNCTION_INFO_V1(inv_set_stock);
 PG_FUNCTION_INFO_V1(inv_set_stripes);
 PG_FUNCTION_INFO_V1(inv_set_policy);
+PG_FUNCTION_INFO_V1(inv_transfer);
 PG_FUNCTION_INFO_V1(inv_load_stock);
 
 /* The columns that inv_stock_level and inv_loaded_stock have in common. */
@@ -215,6 +217,69 @@ inv_set_policy(PG_FUNCTION_ARGS)
 	row = level_row(call, fcinfo, &level, false);
 	call_end(call);
 	return row;
+}
+
+/*
+ * inv_transfer(sku, quantity, from_location, to_location, reason, key): the stock
+ * at both, a row each.  Raises 22023 for one and the same location, 22003, IV004,
+ * IV005, IV010, IV012, 40001.
+ */
+Datum
+inv_transfer(PG_FUNCTION_ARGS)
+{
+	Transfer	wanted = {0};
+	char	   *sku = argument_sku(fcinfo, 0);
+	char	   *from = argument_optional_name(fcinfo, 2, "from_location");
+	char	   *to = argument_optional_name(fcinfo, 3, "to_location");
+	char	   *reason = argument_optional_text(fcinfo, 4);
+	KeyedCall	keyed;
+	Call	   *call;
+	CatalogueItem item;
+	StockLevel	levels[2];
+	bool		replayed;
+
+	wanted.quantity = argument_quantity(fcinfo, 1, "quantity");
+	wanted.reason = reason;
+	key_begin(&keyed, "transfer", argument_optional_name(fcinfo, 5, "key"));
+	key_argument_text(&keyed, "sku", sku);
+	key_argument_int64(&keyed, "quantity", wanted.quantity);
+	key_argument_text(&keyed, "from_location", from);
+	key_argument_text(&keyed, "to_location", to);
+	key_argument_text(&keyed, "reason", reason);
+
+	InitMaterializedSRF(fcinfo, 0);
+	call = call_begin("inv_transfer()", CALL_WRITES);
+	replayed = key_replays(call, &keyed);
+	item_require(call, sku, &item);
+	wanted.from = location_require(call, from);
+	wanted.to = location_require(call, to);
+	if (wanted.from == wanted.to)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("from_location and to_location must not be the same")));
+	if (!replayed)
+		replayed = !key_claim(call, &keyed);
+	if (replayed)
+	{
+		stock_level(call, &item, wanted.from, &levels[0]);
+		stock_level(call, &item, wanted.to, &levels[1]);
+	}
+	else
+		transfer_units(call, &item, &wanted, &levels[0], &levels[1]);
+	for (int i = 0; i < lengthof(levels); i++)
+	{
+		Datum		values[7];
+		bool		nulls[7] = {false};
+
+		level_values(call, &levels[i], values);
+		values[6] = BoolGetDatum(replayed);
+		result_put((ReturnSetInfo *) fcinfo->resultinfo, values, nulls,
+				   lengthof(values));
+	}
+	call_end(call);
+	if (replayed)
+		statistics_count(COUNT_REPLAYS, 1);
+	return (Datum) 0;
 }
 
 /* A row of a bulk load; "place" is its place in the arrays. */

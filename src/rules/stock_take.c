@@ -105,10 +105,13 @@ compare_age(const void *left, const void *right)
 	return memcmp(&b->reservation_id, &a->reservation_id, sizeof(pg_uuid_t));
 }
 
-/* IV012, naming the newest holds. */
-static void
-report_below_held(Call *call, const CatalogueItem *item, StockSet *stock,
-				  int64 wanted)
+/*
+ * IV012, naming the newest holds: of "wanted" units of all rows of a SKU only
+ * "free" can be taken.
+ */
+void
+stock_report_held(Call *call, const CatalogueItem *item, const StockSet *stock,
+				  int64 wanted, int64 free)
 {
 	LineList	held = {0};
 	StringInfoData detail;
@@ -121,7 +124,7 @@ report_below_held(Call *call, const CatalogueItem *item, StockSet *stock,
 	initStringInfo(&detail);
 	appendStringInfo(&detail,
 					 INT64_FORMAT " to take off, " INT64_FORMAT " not held.",
-					 wanted, Max(removable_in_all(stock), 0));
+					 wanted, Max(free, 0));
 	for (int i = 0; i < held.count && i < HOLDS_NAMED; i++)
 		appendStringInfo(&detail, "%s %s (" INT64_FORMAT ")",
 						 i == 0 ? " Held by" : ",",
@@ -309,11 +312,13 @@ post_evenly(Call *call, StockSet *stock, int64 delta, const Posting *posting)
 
 /*
  * Change on_hand of all the rows of a SKU, which are locked, by "delta" units,
- * and post it.
+ * and post it.  "force" cancels holds that are in the way.  stock_write() must
+ * follow.  Raises IV012, 22003, 40001.
  */
-static void
-post_delta(Call *call, const CatalogueItem *item, StockSet *stock, int64 delta,
-		   bool force, const char *operation, const char *reason)
+void
+stock_post_delta(Call *call, const CatalogueItem *item, StockSet *stock,
+				 int64 delta, bool force, const char *operation,
+				 const char *reason)
 {
 	Posting		posting = {operation, NULL, NULL, reason};
 	int64		on_hand;
@@ -334,7 +339,8 @@ post_delta(Call *call, const CatalogueItem *item, StockSet *stock, int64 delta,
 		if (force && removable_in_all(stock) < -delta)
 			force_holds(call, stock, -delta, reason, now);
 		if (removable_in_all(stock) < -delta)
-			report_below_held(call, item, stock, -delta);
+			stock_report_held(call, item, stock, -delta,
+							  removable_in_all(stock));
 	}
 
 	post_evenly(call, stock, delta, &posting);
@@ -383,7 +389,7 @@ stock_change(Call *call, const CatalogueItem *item, int32 location_id,
 	StockSet	stock = {0};
 
 	stock_lock_or_create(call, &stock, item->item_id, location_id);
-	post_delta(call, item, &stock, delta, false, operation, reason);
+	stock_post_delta(call, item, &stock, delta, false, operation, reason);
 	stock_write(call, &stock);
 	call_next_command(call);
 	stock_level(call, item, location_id, level);
@@ -454,8 +460,8 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 		target -= sold;
 	}
 
-	post_delta(call, item, &stock, target - on_hand_in_all(&stock),
-			   take->force, take->operation, take->reason);
+	stock_post_delta(call, item, &stock, target - on_hand_in_all(&stock),
+					 take->force, take->operation, take->reason);
 	stock_write(call, &stock);
 	call_next_command(call);
 	stock_level(call, item, location_id, level);

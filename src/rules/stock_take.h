@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "catalog/compat.h"
 #include "records/item.h"
 #include "records/stock.h"
 
@@ -40,6 +41,13 @@ extern void stock_change(Call *call, const CatalogueItem *item,
 extern void stock_take(Call *call, const CatalogueItem *item,
 					   int32 location_id, const StockTake *take,
 					   StockLevel *level);
+extern void stock_post_delta(Call *call, const CatalogueItem *item,
+							 StockSet *stock, int64 delta, bool force,
+							 const char *operation, const char *reason);
+pg_noreturn extern void stock_report_held(Call *call,
+										  const CatalogueItem *item,
+										  const StockSet *stock, int64 wanted,
+										  int64 free);
 extern void stock_level(Call *call, const CatalogueItem *item,
 						int32 location_id, StockLevel *level);
 

@@ -614,6 +614,8 @@ INSERT INTO promised VALUES
      'TABLE(counting boolean, reserves bigint, replays bigint, confirms bigint, cancels bigint, releases bigint, extensions bigint, rejected_insufficient_stock bigint, rejected_expired bigint, rejected_not_found bigint, rejected_unknown_sku bigint, rejected_key_reused bigint, rejected_listing_closed bigint, rejected_purchase_limit bigint, rejected_not_allowed bigint, rejected_unknown_location bigint, rejected_order_not_found bigint, rejected_below_held bigint, expired_by_sweep bigint, expired_by_reclaim bigint, lock_waits bigint, lock_wait_time double precision, stripe_passes bigint, stripe_gathers bigint, worker_runs bigint, worker_failures bigint, worker_rows bigint, worker_last_run timestamp with time zone, worker_last_duration double precision, worker_last_rows bigint, worker_last_error text, worker_last_error_at timestamp with time zone, reconciliations bigint, drifts_found bigint, drifts_repaired bigint, reconcile_activity text, reconcile_done bigint, stats_reset timestamp with time zone)', 's', 's', false, 'c'),
     ('inv_stat_reset', '',
      'void', 'v', 'u', false, 'c'),
+    ('inv_transfer', 'sku text, quantity bigint, from_location text, to_location text, reason text DEFAULT NULL, key text DEFAULT NULL',
+     'SETOF inv_stock_level', 'v', 'u', false, 'c'),
     ('inv_try_reserve', 'sku text, quantity bigint DEFAULT 1, key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
      'inv_hold', 'v', 'u', false, 'c'),
     ('inv_try_reserve_cart', 'skus text[], quantities bigint[], key text DEFAULT NULL, customer text DEFAULT NULL, ttl interval DEFAULT NULL, location text DEFAULT NULL, reference text DEFAULT NULL, metadata jsonb DEFAULT NULL, split boolean DEFAULT false',
@@ -657,7 +659,7 @@ SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnames
               $$VALUES ('inv_maintain'::name)$$, 'the one procedure');
 SELECT set_eq($$SELECT proname FROM pg_proc WHERE pronamespace = 'inv'::regnamespace AND proretset$$,
               $$VALUES ('inv_check'::name), ('inv_events'), ('inv_load_stock'), ('inv_reserve_batch'),
-                       ('inv_reconcile'), ('inv_stat_counters')$$, 'those that return several rows');
+                       ('inv_reconcile'), ('inv_stat_counters'), ('inv_transfer')$$, 'those that return several rows');
 
 --
 -- Privileges: nothing for PUBLIC

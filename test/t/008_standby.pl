@@ -57,6 +57,7 @@ my %writes = (
 	inv_set_policy => "'A', 1",
 	inv_set_stock => "'A', 50",
 	inv_set_stripes => "'A', 1",
+	inv_transfer => "'A', 1, 'default', 'store'",
 	inv_try_reserve => "'A', 1",
 	inv_try_reserve_cart => "'{A,B}', '{1,1}'",
 	inv_unschedule => '',

@@ -64,7 +64,7 @@ sub fitting_text
 	return quoted('N' . int rand 30) if $name eq 'new';
 	return quoted('k' . int rand 60) if $name =~ /^keys?$/;
 	return quoted(pick('ann', 'bob')) if $name =~ /^customers?$/;
-	return quoted(pick('default', 'default', 'store', 'nowhere')) if $name =~ /^location|code$/;
+	return quoted(pick('default', 'default', 'store', 'nowhere')) if $name =~ /location$|^code$/;
 	return quoted(pick('EUR', 'EUR', 'USD')) if $name eq 'currency';
 	return quoted(pick('pending', 'paid', 'failed', 'refunded')) if $name =~ /status$/;
 	return quoted(pick('buyer', 'operator', 'auditor')) if $name eq 'profile';
@@ -193,7 +193,7 @@ sub call
 	foreach my $argument (keys %type)
 	{
 		$arguments{$argument} = value($argument, $type{$argument})
-		  if chance($rest) || $argument =~ /^(sku|skus|quantit(y|ies)|lines|reservation_id|order_id|status|old|new|code|role|profile|delta|on_hand|stripes|id)$/;
+		  if chance($rest) || $argument =~ /^(sku|skus|quantit(y|ies)|lines|reservation_id|order_id|status|old|new|code|role|profile|delta|on_hand|stripes|id|from_location|to_location)$/;
 	}
 	# not built yet, mostly in the way
 	delete @arguments{ grep { chance(0.9) } qw(split retake max_per_customer limit_window) };
