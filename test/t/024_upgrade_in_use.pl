@@ -144,9 +144,12 @@ begin_to_ask($dba, $update);
 ok($node->poll_query_until('postgres', qq{
 		SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $dba_pid AND cardinality(pg_blocking_pids(pid)) > 0)}),
 	'the update waits for a transaction that has called');
+# (some for a buyer who waits for the update, and has the stock they want)
 ok($node->poll_query_until('postgres', qq{
-		SELECT count(*) >= $clients FROM pg_stat_activity
-		 WHERE $dba_pid = ANY (pg_blocking_pids(pid))}),
+		SELECT count(*) >= $clients
+			   AND count(*) FILTER (WHERE $dba_pid = ANY (pg_blocking_pids(pid))) > 0
+		  FROM pg_stat_activity
+		 WHERE backend_type = 'client backend' AND pid <> $dba_pid AND wait_event_type = 'Lock'}),
 	'all buyers wait for the update');
 my $before = $node->safe_psql('postgres', $orders);
 is(ask($in_transaction, q{SELECT status FROM inv_reserve('OPEN', 1); COMMIT}), 'active', 'who is in a transaction goes on in it');
