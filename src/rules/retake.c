@@ -4,10 +4,10 @@
  *
  * A payment may arrive after its hold has died.  Then inv_confirm() with
  * "retake" sells what the hold held, all of it or nothing, if it can still be
- * had.  Whether somebody has swept the hold meanwhile must make no difference:
+ * had.  Whether somebody has swept the hold meanwhile makes one difference only:
  *
  * - A line that nobody has freed still has its units on its stock row.  They are
- *   sold from there.
+ *   sold from there, even if safety stock was raised since.
  * - A line that was freed has none.  Its units are taken as by a buyer: those to
  *   spare, and those of other dead holds.  They may sit on another stripe now.
  *
