@@ -29,7 +29,7 @@ END
 $$;
 
 --
--- Not swept: it still sits on its stock
+-- Not swept: it is freed first
 --
 SELECT dead_hold('A', 4) AS hold \gset
 SELECT outcome(format('SELECT inv.inv_confirm(%L)', :'hold'));
@@ -177,6 +177,14 @@ SELECT dead_hold('OWED', 2) AS hold \gset
 SELECT inv.inv_expire();
 SELECT available FROM inv.inv_set_policy('OWED', 1);
 SELECT outcome(format('SELECT inv.inv_confirm(%L, retake => true)', :'hold'));
+-- swept or not
+SELECT available FROM inv.inv_set_policy('OWED');
+SELECT dead_hold('OWED', 2) AS hold \gset
+SELECT available FROM inv.inv_set_policy('OWED', 1);
+SELECT outcome(format('SELECT inv.inv_confirm(%L, retake => true)', :'hold'));
+SELECT inv.inv_receive('OWED', 1) IS NOT NULL AS received;
+SELECT status FROM inv.inv_confirm(:'hold', retake => true);
+SELECT * FROM story(:'hold');
 
 SELECT * FROM inv.inv_check();
 DROP FUNCTION public.story, public.dead_cart;

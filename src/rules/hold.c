@@ -105,6 +105,29 @@ total_price(const Reservation *reservation)
 }
 
 /*
+ * Give back whatever a reservation still holds and close its active lines as
+ * cancelled or expired.  The reservation and its stock rows, which are in the
+ * set, are locked.  stock_write() must follow.
+ */
+static void
+give_back(Call *call, Reservation *reservation, StockSet *stock,
+		  ReservationStatus status, TimestampTz now)
+{
+	for (int i = 0; i < reservation->count; i++)
+	{
+		ReservationLine *line = &reservation->lines[i];
+
+		if (line->status != RESERVATION_ACTIVE)
+			continue;
+		line_give_back(call, line, line->quantity > 0
+					   ? stock_require(stock, line->stock) : NULL,
+					   status, NULL, now);
+		if (status == RESERVATION_EXPIRED)
+			statistics_count(COUNT_EXPIRED_BY_RECLAIM, 1);
+	}
+}
+
+/*
  * Sell a hold: its units leave the stock, its lines become an order, which is
  * in *order afterwards.  "retake" sells a dead one too, if its units can be had.
  * Returns whether that had been done before.  Raises IV002, IV003, IV005, IV008,
@@ -119,6 +142,7 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	StockSet	stock = {0};
 	Posting		posting = {"confirm", id, &order->order_id, NULL};
 	TimestampTz now;
+	bool		dead;
 
 	/* the key remembers the order: the one there is, or ours to be */
 	if (keyed->key == NULL || !order_find_of_reservation(call, id, order))
@@ -146,7 +170,10 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 		key_correct_order(call, keyed, &order->order_id);
 		return true;
 	}
-	if (retake && retake_needs_stock(&reservation))
+	/* one that dies while this waits for its stock has been asked for in time */
+	dead = retake && reservation_status(&reservation, GetCurrentTimestamp()) ==
+		RESERVATION_EXPIRED;
+	if (dead)
 		retake_lock(call, &reservation, &stock);
 	else
 	{
@@ -154,9 +181,14 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 		stock_lock(call, &stock);
 	}
 	now = GetCurrentTimestamp();
-	if (retake && reservation_status(&reservation, now) == RESERVATION_EXPIRED)
-		retake_expired(call, &reservation, &stock, now);
-	else
+	if (dead)
+	{
+		give_back(call, &reservation, &stock, RESERVATION_EXPIRED, now);
+		call_next_command(call);
+		retake_units(call, &reservation, &stock, now);
+	}
+	else if (!retake ||
+			 reservation_status(&reservation, now) != RESERVATION_EXPIRED)
 		check_alive(&reservation, now, "confirm");
 
 	order->reservation_id = *id;
@@ -177,29 +209,6 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	}
 	stock_write(call, &stock);
 	return false;
-}
-
-/*
- * Give back whatever a reservation still holds and close its active lines as
- * cancelled or expired.  The reservation and its stock rows, which are in the
- * set, are locked.  stock_write() must follow.
- */
-static void
-give_back(Call *call, Reservation *reservation, StockSet *stock,
-		  ReservationStatus status, TimestampTz now)
-{
-	for (int i = 0; i < reservation->count; i++)
-	{
-		ReservationLine *line = &reservation->lines[i];
-
-		if (line->status != RESERVATION_ACTIVE)
-			continue;
-		line_give_back(call, line, line->quantity > 0
-					   ? stock_require(stock, line->stock) : NULL,
-					   status, NULL, now);
-		if (status == RESERVATION_EXPIRED)
-			statistics_count(COUNT_EXPIRED_BY_RECLAIM, 1);
-	}
 }
 
 /* Is there a line left to close? */

@@ -4,17 +4,12 @@
  *
  * A payment may arrive after its hold has died.  Then inv_confirm() with
  * "retake" sells what the hold held, all of it or nothing, if it can still be
- * had.  Whether somebody has swept the hold meanwhile makes one difference only:
+ * had.  Whether somebody has swept the hold meanwhile must make no difference, so
+ * what is not freed yet is freed first (rules/hold.c).  Then its units are taken
+ * as by a buyer: those to spare, and those of other dead holds.  They may sit on
+ * another stripe afterwards.
  *
- * - A line that nobody has freed still has its units on its stock row.  They are
- *   sold from there, even if safety stock was raised since.
- * - A line that was freed has none.  Its units are taken as by a buyer: those to
- *   spare, and those of other dead holds.  They may sit on another stripe now.
- *
- * The reservation is locked, so no line changes while this waits for stock.  Of
- * a SKU of which a line was freed all rows are locked, and for one order of locks
- * those of the other lines too.  No line of the reservation itself is among the
- * dead ones that are reclaimed: it has no two lines on the stock of one SKU.
+ * The reservation is locked, so no line changes while this waits for stock.
  */
 #include "postgres.h"
 
@@ -23,25 +18,6 @@
 #include "rules/reserve.h"
 #include "rules/reserve_steps.h"
 #include "rules/retake.h"
-
-/* Has the line lost units? */
-static bool
-was_freed(const ReservationLine *line)
-{
-	return line->status == RESERVATION_EXPIRED && line->quantity > 0;
-}
-
-/* Does selling the reservation take more stock than its lines sit on? */
-bool
-retake_needs_stock(const Reservation *reservation)
-{
-	for (int i = 0; i < reservation->count; i++)
-	{
-		if (was_freed(&reservation->lines[i]))
-			return true;
-	}
-	return false;
-}
 
 static int
 compare_stock(const void *left, const void *right)
@@ -87,8 +63,8 @@ check_on_sale(Call *call, const Reservation *reservation, TimestampTz now)
 }
 
 /*
- * Make sure of the units that were freed, of which some may be under other dead
- * holds: they are in "dead", locked.  Raises IV001 if some cannot be had.
+ * Make sure of the units, of which some may be under other dead holds: they are
+ * in "dead", locked.  Raises IV001 if some cannot be had.
  */
 static void
 find_units(Call *call, const Reservation *reservation, StockSet *stock,
@@ -103,9 +79,9 @@ find_units(Call *call, const Reservation *reservation, StockSet *stock,
 		Shortage   *shortage = &result.shortages[result.shortage_count];
 		int64		units;
 
-		result.lines += line->quantity > 0 ? 1 : 0;
-		if (!was_freed(line))
+		if (line->quantity == 0)
 			continue;
+		result.lines++;
 		units = reclaim_units(call, stock, line->stock.item_id,
 							  line->stock.location_id, line->quantity, now,
 							  dead);
@@ -121,15 +97,15 @@ find_units(Call *call, const Reservation *reservation, StockSet *stock,
 }
 
 /*
- * Take a dead hold's units again, so that it can be sold: all that it holds is
- * reserved on the stock rows of its lines afterwards, and the lines that had been
- * freed are confirmed.  The reservation is locked, and its stock is in the set,
- * locked, by retake_lock() if it needs any.  The caller sells the units and
- * writes the stock.  Raises IV001, IV006, 40001, XX001.
+ * Take the units of an expired reservation again, so that they can be sold: they
+ * are reserved on the stock rows of its lines afterwards, and the lines are
+ * confirmed.  The reservation is locked, all its lines are expired, and the stock
+ * is locked by retake_lock().  The caller sells the units and writes the stock.
+ * Raises IV001, IV006, 40001, XX001.
  */
 void
-retake_expired(Call *call, Reservation *reservation, StockSet *stock,
-			   TimestampTz now)
+retake_units(Call *call, Reservation *reservation, StockSet *stock,
+			 TimestampTz now)
 {
 	Posting		posting = {"retake", &reservation->id, NULL, NULL};
 	LineList	dead = {0};
@@ -142,8 +118,6 @@ retake_expired(Call *call, Reservation *reservation, StockSet *stock,
 		ReservationLine *line = &reservation->lines[i];
 		StockKey	key = line->stock;
 
-		if (line->status != RESERVATION_EXPIRED)
-			continue;
 		if (line->quantity > 0)
 		{
 			StockRow   *row = stock_gather(call, stock, key.item_id,

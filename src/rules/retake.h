@@ -9,10 +9,9 @@
 
 #include "records/reservation.h"
 
-extern bool retake_needs_stock(const Reservation *reservation);
 extern void retake_lock(Call *call, const Reservation *reservation,
 						StockSet *stock);
-extern void retake_expired(Call *call, Reservation *reservation,
-						   StockSet *stock, TimestampTz now);
+extern void retake_units(Call *call, Reservation *reservation,
+						 StockSet *stock, TimestampTz now);
 
 #endif							/* INVENTORY_RETAKE_H */
