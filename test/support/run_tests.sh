@@ -10,9 +10,9 @@
 #   JOBS=2               how many suites run at a time
 #   SANITIZE=1           watch the servers (instrument.sh); so does VALGRIND=1
 #
-# Prints a table and, as the last line, "N passed, N failed".  Leaves the
-# output of each suite in build/pg15/results/SUITE and the servers' logs in
-# build/pg15/log.
+# Prints a table, a line "failed: ..." for each thing that failed and, as the
+# last line, "N passed, N failed".  Leaves the output of each suite in
+# build/pg15/results/SUITE and the servers' logs in build/pg15/log.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=private_cluster.sh
 source "$(dirname "${BASH_SOURCE[0]}")/private_cluster.sh"
@@ -152,6 +152,19 @@ count_assertions() {
         failed=1
     fi
     count "$((${ran:-0} - bad))" "$failed"
+}
+
+# The lines of a suite's output that name what failed: a test of pg_regress, an
+# assertion of prove with the place it is at, a script that ended otherwise.
+name_failures() {
+    sed -nE \
+        -e "s/^not ok (-|[0-9]+ +-?) *([^ ].*[^ ]) +[0-9]+ ms$/$1: \\2/p; t" \
+        -e "s/^not ok (-|[0-9]+ +-?) */$1: /p" \
+        -e "s/^test (.*[^ ]) +\.\.\. FAILED.*/$1: \\1/p" \
+        -e "s/^# +Failed test '?(.*[^'.])'?\.?$/$1: \\1/p" \
+        -e "s/^# +(at [^ ]+ line [0-9]+)\.$/$1:     \\1/p" \
+        -e "s/^[^ ]*\/([^ ]+) +\((Wstat: [1-9].*)\)$/$1: \\1: \\2/p" \
+        -e "s/^.*(TRAP:|PANIC:|runtime error:)/$1: \\1/p" "$2" | head -n 30
 }
 
 #
@@ -331,7 +344,7 @@ run_suite() {
 }
 
 passed_all=0 failed_all=0
-table=()
+table=() failures=()
 finish_suite() {
     local name=$1 passed=0 failed=0 seconds="-"
     # Kept only now, so that several runs in one checkout do not mix.
@@ -350,6 +363,9 @@ finish_suite() {
     if [[ $((passed + failed)) -eq 0 ]]; then
         echo "$name: no test ran"
         failed=1
+    fi
+    if [[ $failed -gt 0 ]]; then
+        mapfile -t -O "${#failures[@]}" failures < <(name_failures "$name" "$results/$name/output")
     fi
     passed_all=$((passed_all + passed))
     failed_all=$((failed_all + failed))
@@ -389,7 +405,7 @@ done
 if [[ ${#chosen[@]} -eq 1 ]]; then
     # Alone, one can watch it.  Still in a subshell, so that a suite that
     # breaks is counted.
-    (run_suite "${chosen[0]}") &
+    (run_suite "${chosen[0]}") | tee "$results/${chosen[0]}/output" &
     wait $! || true
     finish_suite "${chosen[0]}"
 else
@@ -430,5 +446,6 @@ echo
 printf '%-10s %7s %7s %8s\n' suite passed failed seconds
 printf '%s\n' "${table[@]}"
 echo
+[[ ${#failures[@]} -eq 0 ]] || printf 'failed: %s\n' "${failures[@]}"
 echo "$passed_all passed, $failed_all failed"
 [[ $failed_all -eq 0 ]]

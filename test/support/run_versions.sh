@@ -8,8 +8,8 @@
 # failed, lest its silence be taken for a pass.
 #
 # Shows what each version prints as it comes.  build/pgMAJOR/test.log keeps it;
-# build/pgMAJOR/results has what the suites printed.  Ends with a table and, as
-# the last line, "N passed, N failed".
+# build/pgMAJOR/results has what the suites printed.  Ends with a table, a line
+# for each thing that failed and, as the last line, "N passed, N failed".
 set -euo pipefail
 
 support=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -59,7 +59,7 @@ for major in "$@"; do
 done
 
 passed_all=0 failed_all=0
-table=()
+table=() failures=()
 while [[ ${#version_of[@]} -gt 0 ]]; do
     status=0
     wait -n -p pid "${!version_of[@]}" || status=$?
@@ -74,6 +74,7 @@ while [[ ${#version_of[@]} -gt 0 ]]; do
         remark="  NOT TESTED"
     fi
     [[ $status -eq 0 && -n $counts || $failed -gt 0 ]] || failed=1
+    mapfile -t -O "${#failures[@]}" failures < <(sed -n "s/^failed:/failed: $major/p" "$(log_of "$major")")
     passed_all=$((passed_all + passed))
     failed_all=$((failed_all + failed))
     table+=("$(printf '%-10s %7s %7s %8s%s' "$major" "$passed" "$failed" "$seconds" "$remark")")
@@ -83,5 +84,6 @@ echo
 printf '%-10s %7s %7s %8s\n' PostgreSQL passed failed seconds
 printf '%s\n' "${table[@]}" | sort
 echo
+[[ ${#failures[@]} -eq 0 ]] || printf '%s\n' "${failures[@]}"
 echo "$passed_all passed, $failed_all failed"
 [[ $failed_all -eq 0 ]]
