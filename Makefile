@@ -125,7 +125,7 @@ analyze:
 fuzz:
 	@$(run) $(support)/run_tests.sh fuzz
 
-test-builds test-regress test-isolation test-pgtap test-tap test-simulator:
+test-builds test-regress test-isolation test-pgtap test-tap test-simulator test-examples:
 	@$(run) $(support)/run_tests.sh $(@:test-%=%)
 
 # Random calls of many clients while backends and servers are killed.
@@ -169,6 +169,7 @@ help:
 ## make test-pgtap         test/pgtap/*.sql
 ## make test-tap           test/t/*.pl
 ## make test-simulator     test/simulator/short/*.options
+## make test-examples      test/examples/*.pl: what is in examples/, with real clients
 ##   TESTS="api errors"    only these tests of the suite
 ##   FULL=1                with a million holds, a million calls of one session (test-tap)
 ##   ACCEPT=1              make this run's output the expected one (regress, isolation)
@@ -188,4 +189,4 @@ help:
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap cluster bench bench-full help simulate test-simulator simulate-mutants hostile analyze fuzz
+.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap test-examples cluster bench bench-full help simulate test-simulator simulate-mutants hostile analyze fuzz

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Run the test suites on private servers; `make test`.
 #
-#   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap simulator; not
-#                        part of `make test`: analysis fuzz sanitized (ANALYZE=1 adds them)
+#   run_tests.sh [SUITE ...]      builds regress isolation pgtap tap simulator
+#                        examples (on PostgreSQL 15); not part of `make test`:
+#                        analysis fuzz sanitized (ANALYZE=1 adds them)
 #
 #   TESTS="api errors"   only these tests of the suites named
 #   ACCEPT=1             copy this run's output of regress and isolation into
@@ -18,6 +19,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/private_cluster.sh"
 
 all_suites=(builds tap simulator regress isolation pgtap)
+# Clients, to whom the server's version makes no difference.
+[[ $PG_MAJOR != 15 ]] || all_suites+=(examples)
 [[ ${ANALYZE:-} != 1 ]] || all_suites=(analysis "${all_suites[@]}" fuzz sanitized)
 suites=("$@")
 [[ $# -gt 0 ]] || suites=("${all_suites[@]}")
@@ -274,7 +277,15 @@ suite_pgtap() {
 
 # These start servers of their own, by PostgreSQL::Test::Cluster.
 suite_tap() {
-    local status=0 dir=$run_dir/tap file older
+    prove_scripts "${@/#/test/t/}"
+}
+
+suite_examples() {
+    prove_scripts "${@/#/test/examples/}"
+}
+
+prove_scripts() {
+    local status=0 dir=$run_dir/$suite file older
     copy_sources
     older=$(older_postgres | sort -V | tr '\n' ' ')
     mkdir -p "$dir/tmp_check/log" "$run_dir/t"
@@ -285,8 +296,8 @@ suite_tap() {
         PG_REGRESS="$pgxs_dir/test/regress/pg_regress" PG_CONFIG="$PG_CONFIG" \
         TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
         TMPDIR="$run_dir/t" PGCTLTIMEOUT=600 OLDER_POSTGRES="$older" \
-        prove --jobs "$jobs_max" --timer -I "$pgxs_dir/test/perl" -I test/t \
-        "${@/#/test/t/}" 2>&1 | tee "$results/$suite/summary" || status=$?
+        prove --jobs "$jobs_max" --timer -I "$pgxs_dir/test/perl" -I test/t "$@" 2>&1 |
+        tee "$results/$suite/summary" || status=$?
     cp -r "$dir/tmp_check/log" "$results/$suite/"
     # Tests crash servers on purpose, but neither an assertion nor undefined
     # behaviour may have done it.
@@ -299,7 +310,7 @@ suite_tap() {
     sed -n 's|^[^ ]*/\([^ /]*\)\.pl *(Wstat.*|\1|p' "$results/$suite/summary" | while read -r file; do
         file=$results/$suite/log/regress_log_$file
         [[ -e $file ]] || continue
-        echo "--- end of $(basename "$file") in ${build_dir#"$checkout/"}/results/tap/log"
+        echo "--- end of $(basename "$file") in ${build_dir#"$checkout/"}/results/$suite/log"
         tail -n 40 "$file"
     done
 }
@@ -327,7 +338,7 @@ suite_simulator() {
 
 declare -A directory=([builds]=test/builds [analysis]=test/analysis [fuzz]=test/fuzz [sanitized]=test/pgtap
     [regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t
-    [simulator]=test/simulator/short)
+    [simulator]=test/simulator/short [examples]=test/examples)
 declare -A suffix=([builds]=.sh [analysis]=.sh [fuzz]=.sh [sanitized]=.sql [regress]=.sql [isolation]=.spec
     [pgtap]=.sql [tap]=.pl [simulator]=.options)
 
@@ -337,7 +348,7 @@ run_suite() {
     local start=$SECONDS tests=()
     mapfile -t tests < <(list_tests "${directory[$suite]}" "${suffix[$suite]}")
     case $suite in
-        pgtap | tap) tests=("${tests[@]/%/${suffix[$suite]}}") ;;
+        pgtap | tap | examples) tests=("${tests[@]/%/${suffix[$suite]}}") ;;
     esac
     "suite_$suite" "${tests[@]}"
     echo $((SECONDS - start)) >"$results/$suite/seconds"
@@ -392,6 +403,7 @@ for name in "${only[@]}"; do
 done
 
 # What only one suite needs is installed for that one.
+[[ " ${chosen[*]} " != *" examples "* ]] || export SETUP_EXAMPLES=1
 [[ " ${chosen[*]} " != *" analysis "* && " ${chosen[*]} " != *" fuzz "* ]] || export SETUP_ANALYSIS=1
 private_postgres
 pgxs_dir=$(dirname "$("$PG_CONFIG" --pgxs)")/..

@@ -25,6 +25,11 @@ packages=(
 # Debian has it.
 [[ $major != 15 ]] || packages+=(sqlsmith)
 [[ ${SETUP_ANALYSIS:-} != 1 ]] || packages+=(clang clang-tidy clang-tools cppcheck shellcheck libclang-rt-dev)
+# For test/examples.
+if [[ ${SETUP_EXAMPLES:-} == 1 ]]; then
+    packages+=(python3-psycopg2 php-cli php-pgsql default-jdk-headless libpostgresql-jdbc-java pgbouncer chromium)
+    command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
+fi
 [[ ${VALGRIND:-} != 1 ]] || packages+=(valgrind)
 [[ $# -eq 0 ]] || packages=("$@")
 
