@@ -243,6 +243,27 @@ UPDATE inv.inv_idempotency SET reservation_id = gen_random_uuid() WHERE key IN (
 TABLE wrong;
 SELECT and_seen(:'seen') AS seen \gset
 ROLLBACK;
+-- one customer may have asked for one hold under several keys, if he may have one
+BEGIN;
+UPDATE inv.inv_idempotency SET request = request || '{"customer": "ann"}' WHERE key = 'hold';
+INSERT INTO inv.inv_idempotency (scope, key, request, reservation_id, created_at)
+SELECT scope, key || ' again', request, reservation_id, created_at
+  FROM inv.inv_idempotency WHERE key = 'hold';
+TABLE wrong;
+UPDATE inv.inv_idempotency SET request = request || '{"customer": "bob"}' WHERE key = 'hold again';
+TABLE wrong;
+ROLLBACK;
+-- what counts for a customer is a line of his
+BEGIN;
+INSERT INTO inv.inv_customer_line (item_id, customer, reservation_id, line_no)
+SELECT item_id, 'ann', reservation_id, line_no FROM inv.inv_reservation
+ WHERE line_no = 1 AND customer IS DISTINCT FROM 'ann' ORDER BY reservation_id LIMIT 1;
+SELECT violation, found, expected FROM inv.inv_check();
+SELECT and_seen(:'seen') AS seen \gset
+UPDATE inv.inv_reservation AS line SET customer = 'ann' FROM inv.inv_customer_line AS mention
+ WHERE (line.reservation_id, line.line_no) = (mention.reservation_id, mention.line_no);
+TABLE wrong;
+ROLLBACK;
 TABLE wrong;
 
 --

@@ -183,10 +183,6 @@ SELECT outcome($$SELECT inv.inv_try_reserve('A', split => true)$$);
 SELECT outcome($$SELECT inv.inv_reserve_cart('{A}', '{1}', split => true)$$);
 SELECT outcome($$SELECT inv.inv_try_reserve_cart('{A}', '{1}', split => true)$$);
 SELECT outcome($$SELECT inv.inv_reserve_lines('[{"sku": "A", "quantity": 1}]', split => true)$$);
-SELECT outcome($$SELECT inv.inv_add_item('X', max_per_customer => 2)$$);
-SELECT outcome($$SELECT inv.inv_add_item('X', limit_window => '1 day')$$);
-SELECT outcome($$SELECT inv.inv_set_item('A', max_per_customer => 2)$$);
-SELECT outcome($$SELECT inv.inv_set_item('A', limit_window => '1 day')$$);
 SELECT outcome($$SELECT inv.inv_join_waitlist('A', 1, 'ann')$$);
 SELECT outcome($$SELECT inv.inv_leave_waitlist('A', 'ann')$$);
 

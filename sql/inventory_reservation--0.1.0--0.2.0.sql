@@ -109,6 +109,29 @@ COMMENT ON FUNCTION inv_transfer IS 'Moves quantity units that nobody holds from
 REVOKE ALL ON FUNCTION inv_transfer FROM PUBLIC;
 
 /* ------------------------------------------------------------------------
+ * Purchase limits
+ * ------------------------------------------------------------------------ */
+
+/* the lines that count for a customer, and no others */
+CREATE TABLE inv_customer_line (
+	item_id bigint NOT NULL,
+	customer text COLLATE "C" NOT NULL,
+	reservation_id uuid NOT NULL,
+	line_no integer NOT NULL,
+	CONSTRAINT inv_customer_line_pkey
+		PRIMARY KEY (item_id, customer, reservation_id, line_no)
+);
+COMMENT ON TABLE inv_customer_line IS 'Reservation lines that count for their customer: made while the item had a purchase limit, or while customers may have only one hold of a SKU.';
+COMMENT ON COLUMN inv_customer_line.item_id IS 'The line''s item.';
+COMMENT ON COLUMN inv_customer_line.customer IS 'The line''s customer.';
+COMMENT ON COLUMN inv_customer_line.reservation_id IS 'The line''s reservation.';
+COMMENT ON COLUMN inv_customer_line.line_no IS 'The line''s number.';
+COMMENT ON COLUMN inv_item.max_per_customer IS 'Purchase limit: units that a customer may hold and have bought; NULL: none.';
+COMMENT ON COLUMN inv_item.limit_window IS 'What was sold longer ago than this does not count against the limit; NULL: all counts.';
+COMMENT ON FUNCTION inv_set_item IS 'Changes what is given and leaves the rest; returns the item_id. listed_until ''infinity'', hold_ttl ''0'', max_per_customer 0 and limit_window ''0'' remove the value.';
+SELECT pg_catalog.pg_extension_config_dump('inv_customer_line', '');
+
+/* ------------------------------------------------------------------------
  * A barrier: buyers read it, and may not see items that are not in it
  * ------------------------------------------------------------------------ */
 
@@ -269,7 +292,10 @@ BEGIN ATOMIC
 		  FROM inv_idempotency AS made
 		 WHERE made.scope IN ('reserve', 'reserve_cart')
 		 GROUP BY made.reservation_id
+		/* a customer who may have only one hold may have asked again for it */
 		HAVING count(*) > 1
+		   AND (count(DISTINCT made.request ->> 'customer'::text) > 1
+				OR pg_catalog.bool_or(made.request ->> 'customer'::text IS NULL))
 		UNION ALL
 		SELECT 'key of an order that does not exist',
 			   NULL, NULL, NULL, made.reservation_id, made.order_id,
@@ -286,6 +312,18 @@ BEGIN ATOMIC
 		 WHERE made.scope IN ('reserve', 'reserve_cart')
 		   AND NOT EXISTS (SELECT FROM inv_reservation AS line
 							WHERE line.reservation_id = made.reservation_id)
+		UNION ALL
+		SELECT 'line that counts for a customer and is not his',
+			   mention.item_id, NULL, NULL, mention.reservation_id, NULL,
+			   'no such line',
+			   pg_catalog.concat('line ', mention.line_no, ' for ',
+								 mention.customer)
+		  FROM inv_customer_line AS mention
+		 WHERE NOT EXISTS (SELECT FROM inv_reservation AS line
+							WHERE line.reservation_id = mention.reservation_id
+							  AND line.line_no = mention.line_no
+							  AND line.item_id = mention.item_id
+							  AND line.customer = mention.customer)
 	)
 	SELECT violations.violation, item.sku, location.code,
 		   violations.stripe, violations.reservation_id, violations.order_id,

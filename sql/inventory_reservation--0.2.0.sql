@@ -266,6 +266,16 @@ CREATE TABLE inv_waitlist (
 	reservation_id uuid
 );
 
+/* purchase limits: the lines that count for a customer, and no others */
+CREATE TABLE inv_customer_line (
+	item_id bigint NOT NULL,
+	customer text COLLATE "C" NOT NULL,
+	reservation_id uuid NOT NULL,
+	line_no integer NOT NULL,
+	CONSTRAINT inv_customer_line_pkey
+		PRIMARY KEY (item_id, customer, reservation_id, line_no)
+);
+
 CREATE TABLE inv_reconciliation (
 	run bigint NOT NULL,
 	"row" integer NOT NULL,
@@ -294,8 +304,8 @@ COMMENT ON COLUMN inv_item.currency IS 'Three-letter ISO 4217 code, or NULL wher
 COMMENT ON COLUMN inv_item.listed_until IS 'The listing closes at this moment; NULL: never.';
 COMMENT ON COLUMN inv_item.selling IS 'False: no new holds (IV006). Holds that exist can still be confirmed.';
 COMMENT ON COLUMN inv_item.hold_ttl IS 'How long a hold of this item lives when the caller names no ttl; NULL: inventory_reservation.default_ttl.';
-COMMENT ON COLUMN inv_item.max_per_customer IS 'Purchase limit in units; NULL: none.';
-COMMENT ON COLUMN inv_item.limit_window IS 'Confirmed units older than this do not count against the limit; NULL: all count.';
+COMMENT ON COLUMN inv_item.max_per_customer IS 'Purchase limit: units that a customer may hold and have bought; NULL: none.';
+COMMENT ON COLUMN inv_item.limit_window IS 'What was sold longer ago than this does not count against the limit; NULL: all counts.';
 COMMENT ON COLUMN inv_item.attributes IS 'Whatever else the shop wants to keep; the extension does not read it.';
 COMMENT ON COLUMN inv_item.created_at IS 'When the item was added.';
 
@@ -413,6 +423,12 @@ COMMENT ON COLUMN inv_progress.xid IS 'Place in the ledger.';
 COMMENT ON COLUMN inv_progress.entry_id IS 'Place in the ledger.';
 COMMENT ON COLUMN inv_progress.detail IS 'What else the task has to remember.';
 COMMENT ON COLUMN inv_progress.updated_at IS 'Last change.';
+
+COMMENT ON TABLE inv_customer_line IS 'Reservation lines that count for their customer: made while the item had a purchase limit, or while customers may have only one hold of a SKU.';
+COMMENT ON COLUMN inv_customer_line.item_id IS 'The line''s item.';
+COMMENT ON COLUMN inv_customer_line.customer IS 'The line''s customer.';
+COMMENT ON COLUMN inv_customer_line.reservation_id IS 'The line''s reservation.';
+COMMENT ON COLUMN inv_customer_line.line_no IS 'The line''s number.';
 
 COMMENT ON TABLE inv_waitlist IS 'Customers waiting for stock; not filled by this version.';
 COMMENT ON COLUMN inv_waitlist.entry_id IS 'Key; the order of arrival.';
@@ -778,7 +794,7 @@ CREATE FUNCTION inv_set_item(
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_set_item';
-COMMENT ON FUNCTION inv_set_item IS 'Changes what is given and leaves the rest; returns the item_id. listed_until ''infinity'' and hold_ttl ''0'' remove the value.';
+COMMENT ON FUNCTION inv_set_item IS 'Changes what is given and leaves the rest; returns the item_id. listed_until ''infinity'', hold_ttl ''0'', max_per_customer 0 and limit_window ''0'' remove the value.';
 
 CREATE FUNCTION inv_rename_item(old text, new text)
 RETURNS bigint
@@ -1155,7 +1171,10 @@ BEGIN ATOMIC
 		  FROM inv_idempotency AS made
 		 WHERE made.scope IN ('reserve', 'reserve_cart')
 		 GROUP BY made.reservation_id
+		/* a customer who may have only one hold may have asked again for it */
 		HAVING count(*) > 1
+		   AND (count(DISTINCT made.request ->> 'customer'::text) > 1
+				OR pg_catalog.bool_or(made.request ->> 'customer'::text IS NULL))
 		UNION ALL
 		SELECT 'key of an order that does not exist',
 			   NULL, NULL, NULL, made.reservation_id, made.order_id,
@@ -1172,6 +1191,18 @@ BEGIN ATOMIC
 		 WHERE made.scope IN ('reserve', 'reserve_cart')
 		   AND NOT EXISTS (SELECT FROM inv_reservation AS line
 							WHERE line.reservation_id = made.reservation_id)
+		UNION ALL
+		SELECT 'line that counts for a customer and is not his',
+			   mention.item_id, NULL, NULL, mention.reservation_id, NULL,
+			   'no such line',
+			   pg_catalog.concat('line ', mention.line_no, ' for ',
+								 mention.customer)
+		  FROM inv_customer_line AS mention
+		 WHERE NOT EXISTS (SELECT FROM inv_reservation AS line
+							WHERE line.reservation_id = mention.reservation_id
+							  AND line.line_no = mention.line_no
+							  AND line.item_id = mention.item_id
+							  AND line.customer = mention.customer)
 	)
 	SELECT violations.violation, item.sku, location.code,
 		   violations.stripe, violations.reservation_id, violations.order_id,

@@ -31,6 +31,7 @@ int			setting_reconcile_interval = 300;
 bool		setting_reconcile_repair = false;
 bool		setting_notify = false;
 bool		setting_uppercase_sku = false;
+bool		setting_one_hold_per_customer = false;
 int			setting_reservation_retention = 30 * 86400;
 int			setting_ledger_retention = -1;
 
@@ -135,6 +136,14 @@ settings_define(void)
 							 "Whether SKUs are made capital letters wherever they are given.",
 							 "Only the letters a to z change.",
 							 &setting_uppercase_sku,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("inventory_reservation.one_hold_per_customer",
+							 "Whether a customer may have only one live hold of a SKU.",
+							 "Asking for the same again answers with that hold.",
+							 &setting_one_hold_per_customer,
 							 false,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);

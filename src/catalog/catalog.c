@@ -61,6 +61,7 @@ static const KnownIndex known_indexes[NUM_INDEXES] = {
 	[INDEX_IDEMPOTENCY] = {"inv_idempotency_pkey", TABLE_IDEMPOTENCY},
 	[INDEX_ORDER_ID] = {"inv_order_pkey", TABLE_ORDER},
 	[INDEX_ORDER_RESERVATION] = {"inv_order_reservation_id_key", TABLE_ORDER},
+	[INDEX_CUSTOMER_LINE] = {"inv_customer_line_pkey", TABLE_CUSTOMER_LINE},
 };
 
 /* Tables that only SQL statements read and write. */
@@ -175,7 +176,8 @@ catalog_schema(void)
 
 /*
  * Open and lock one of the extension's tables.  Raises 55000 if it is not
- * there, or lacks what this library needs, or the extension is newer.
+ * there, or lacks what this library needs, or the extension is newer, or too
+ * old to have it.
  */
 Relation
 catalog_open_table(TableId table, int lockmode)
@@ -187,6 +189,8 @@ catalog_open_table(TableId table, int lockmode)
 		CHECK_FOR_INTERRUPTS();
 		ensure_valid();
 		relid = places.tables[table];
+		if (!OidIsValid(relid))
+			extension_report_unusable(known_tables[table].name);
 		LockRelationOid(relid, lockmode);
 
 		/* taking the lock may have told us that the OID is out of date */
@@ -196,6 +200,14 @@ catalog_open_table(TableId table, int lockmode)
 		UnlockRelationOid(relid, lockmode);
 	}
 	return table_open(relid, NoLock);
+}
+
+/* Is there a table that the extension may be too old to have? */
+bool
+catalog_has_table(TableId table)
+{
+	ensure_valid();
+	return OidIsValid(places.tables[table]);
 }
 
 /*

@@ -23,10 +23,11 @@ typedef enum IndexId
 	INDEX_RESERVATION_HELD,
 	INDEX_IDEMPOTENCY,
 	INDEX_ORDER_ID,
-	INDEX_ORDER_RESERVATION
+	INDEX_ORDER_RESERVATION,
+	INDEX_CUSTOMER_LINE
 } IndexId;
 
-#define NUM_INDEXES (INDEX_ORDER_RESERVATION + 1)
+#define NUM_INDEXES (INDEX_CUSTOMER_LINE + 1)
 
 /* No table of ours has more indexes than this, unless the shop adds some. */
 #define MAX_OWN_INDEXES 8
@@ -34,6 +35,7 @@ typedef enum IndexId
 extern void catalog_init(void);
 extern Oid	catalog_schema(void);
 extern Relation catalog_open_table(TableId table, int lockmode);
+extern bool catalog_has_table(TableId table);
 extern Relation catalog_open_index(IndexId index, int lockmode);
 extern Oid	catalog_ledger_sequence(void);
 

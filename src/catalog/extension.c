@@ -172,7 +172,11 @@ find_tables(const Extension *extension, Oid *tables, Misfit *misfit)
 	}
 	for (int i = 0; i < NUM_TABLES; i++)
 	{
-		if (!find_table(i, extension, &tables[i]))
+		if (find_table(i, extension, &tables[i]))
+			continue;
+		tables[i] = InvalidOid;
+		if (!known_tables[i].is_new ||
+			!version_is_newer(library_version(), extension->version))
 		{
 			*misfit = describe_misfit(extension->version,
 									  known_tables[i].name);

@@ -18,10 +18,11 @@ typedef enum TableId
 	TABLE_RESERVATION,
 	TABLE_IDEMPOTENCY,
 	TABLE_ORDER,
-	TABLE_LEDGER
+	TABLE_LEDGER,
+	TABLE_CUSTOMER_LINE
 } TableId;
 
-#define NUM_TABLES (TABLE_LEDGER + 1)
+#define NUM_TABLES (TABLE_CUSTOMER_LINE + 1)
 
 typedef struct KnownTable
 {
@@ -29,6 +30,7 @@ typedef struct KnownTable
 	int			columns;		/* columns that this library reads */
 	int			indexes;		/* indexes, checks that the install script */
 	int			checks;			/* makes: more are somebody else's */
+	bool		is_new;			/* 0.1.0, which is served too, has it not */
 } KnownTable;
 
 extern const KnownTable known_tables[NUM_TABLES];

@@ -150,7 +150,8 @@ put_row(ReturnSetInfo *set, const BatchRequest *request)
 	}
 	values[3] = BoolGetDatum(result->replayed);
 	if (request->error == 0 ||
-		request->error == ERRCODE_INV_INSUFFICIENT_STOCK)
+		request->error == ERRCODE_INV_INSUFFICIENT_STOCK ||
+		request->error == ERRCODE_INV_PURCHASE_LIMIT)
 	{
 		values[4] = Int64GetDatum(result->available);
 		nulls[4] = false;

@@ -42,19 +42,19 @@ enum ItemArgument
 	ARGUMENT_ATTRIBUTES
 };
 
-/* What the statements take: all of the above but the purchase limit. */
-#define NUM_ITEM_PARAMETERS 8
+#define NUM_ITEM_PARAMETERS (ARGUMENT_ATTRIBUTES + 1)
 
 static SqlStatement insert_item = {
 	.text = "INSERT INTO inv_item (sku, name, unit_price, currency,"
-	" listed_until, selling, hold_ttl, attributes)"
-	" VALUES ($1, $2, $3, $4, nullif($5, 'infinity'), $6, $7, $8)"
+	" listed_until, selling, hold_ttl, max_per_customer, limit_window,"
+	" attributes)"
+	" VALUES ($1, $2, $3, $4, nullif($5, 'infinity'), $6, $7, $8, $9, $10)"
 	" ON CONFLICT (sku) DO NOTHING"
 	" RETURNING item_id",
 	.expected = SPI_OK_INSERT_RETURNING,
 	.nargs = NUM_ITEM_PARAMETERS,
 	.argument_types = {TEXTOID, TEXTOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID,
-	BOOLOID, INTERVALOID, JSONBOID}
+	BOOLOID, INTERVALOID, INT8OID, INTERVALOID, JSONBOID}
 };
 
 static SqlStatement update_item = {
@@ -65,12 +65,14 @@ static SqlStatement update_item = {
 	" listed_until = nullif(coalesce($5, listed_until), 'infinity'),"
 	" selling = coalesce($6, selling),"
 	" hold_ttl = nullif(coalesce($7, hold_ttl), interval '0'),"
-	" attributes = coalesce($8, attributes)"
+	" max_per_customer = nullif(coalesce($8, max_per_customer), 0),"
+	" limit_window = nullif(coalesce($9, limit_window), interval '0'),"
+	" attributes = coalesce($10, attributes)"
 	" WHERE item_id = $1",
 	.expected = SPI_OK_UPDATE,
 	.nargs = NUM_ITEM_PARAMETERS,
 	.argument_types = {INT8OID, TEXTOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID,
-	BOOLOID, INTERVALOID, JSONBOID}
+	BOOLOID, INTERVALOID, INT8OID, INTERVALOID, JSONBOID}
 };
 
 /* FOR UPDATE, because the SKU is a key that others may refer to. */
@@ -168,45 +170,55 @@ check_currency(const char *currency)
 				 errhint("Use the code of ISO 4217, for example EUR.")));
 }
 
+/* Raise 22023 or 22003 for an interval that is not null and no ttl. */
+static void
+check_duration(FunctionCallInfo fcinfo, int argument, const char *name,
+			   bool zero_allowed)
+{
+	Interval	zero = {0};
+
+	if (PG_ARGISNULL(argument) ||
+		(zero_allowed &&
+		 DatumGetBool(DirectFunctionCall2(interval_eq,
+										  PG_GETARG_DATUM(argument),
+										  IntervalPGetDatum(&zero)))))
+		return;
+	(void) argument_optional_ttl(fcinfo, argument, name);
+}
+
 /*
  * Check the arguments that inv_add_item() and inv_set_item() share, the SKU
  * apart, and make them the parameters of their statements; nulls stay null.
- * "zero_ttl" says whether a hold_ttl of zero is allowed.
+ * "zeros" says whether zero is allowed for what it would remove.
  */
 static void
-read_item_arguments(FunctionCallInfo fcinfo, bool zero_ttl, Datum *values,
+read_item_arguments(FunctionCallInfo fcinfo, bool zeros, Datum *values,
 					char *nulls)
 {
-	static const int order[NUM_ITEM_PARAMETERS] = {
-		ARGUMENT_SKU, ARGUMENT_NAME, ARGUMENT_UNIT_PRICE, ARGUMENT_CURRENCY,
-		ARGUMENT_LISTED_UNTIL, ARGUMENT_SELLING, ARGUMENT_HOLD_TTL,
-		ARGUMENT_ATTRIBUTES
-	};
-
 	if (!PG_ARGISNULL(ARGUMENT_UNIT_PRICE))
 		check_price(PG_GETARG_NUMERIC(ARGUMENT_UNIT_PRICE));
 	if (!PG_ARGISNULL(ARGUMENT_CURRENCY))
 		check_currency(argument_optional_text(fcinfo, ARGUMENT_CURRENCY));
-	if (!PG_ARGISNULL(ARGUMENT_HOLD_TTL))
-	{
-		Interval	zero = {0};
-		Datum		ttl = PG_GETARG_DATUM(ARGUMENT_HOLD_TTL);
-
-		if (!zero_ttl ||
-			!DatumGetBool(DirectFunctionCall2(interval_eq, ttl,
-											  IntervalPGetDatum(&zero))))
-			(void) argument_optional_ttl(fcinfo, ARGUMENT_HOLD_TTL, "hold_ttl");
-	}
-	if (!PG_ARGISNULL(ARGUMENT_MAX_PER_CUSTOMER))
-		report_not_built("max_per_customer");
-	if (!PG_ARGISNULL(ARGUMENT_LIMIT_WINDOW))
-		report_not_built("limit_window");
+	check_duration(fcinfo, ARGUMENT_HOLD_TTL, "hold_ttl", zeros);
+	check_duration(fcinfo, ARGUMENT_LIMIT_WINDOW, "limit_window", zeros);
+	if (!PG_ARGISNULL(ARGUMENT_MAX_PER_CUSTOMER) &&
+		!(zeros && PG_GETARG_INT64(ARGUMENT_MAX_PER_CUSTOMER) == 0))
+		(void) argument_quantity(fcinfo, ARGUMENT_MAX_PER_CUSTOMER,
+								 "max_per_customer");
 
 	for (int i = 0; i < NUM_ITEM_PARAMETERS; i++)
 	{
-		values[i] = PG_GETARG_DATUM(order[i]);
-		nulls[i] = PG_ARGISNULL(order[i]) ? 'n' : ' ';
+		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
+}
+
+/* Raise 55000 for a purchase limit where there is no table to see to it. */
+static void
+require_customer_lines(FunctionCallInfo fcinfo, Call *call)
+{
+	if (!PG_ARGISNULL(ARGUMENT_MAX_PER_CUSTOMER))
+		(void) call_open(call, TABLE_CUSTOMER_LINE);
 }
 
 /*
@@ -214,7 +226,8 @@ read_item_arguments(FunctionCallInfo fcinfo, bool zero_ttl, Datum *values,
  * hold_ttl, max_per_customer, limit_window, attributes)
  *
  * Returns the new item's id.  Raises 23505 if the SKU is taken, 22023 and
- * 22003 for arguments that make no sense, 0A000 for a purchase limit.
+ * 22003 for arguments that make no sense, 55000 for a purchase limit in an
+ * extension that has not been updated to 0.2.0.
  */
 Datum
 inv_add_item(PG_FUNCTION_ARGS)
@@ -234,6 +247,7 @@ inv_add_item(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(sku);
 
 	call = call_begin("inv_add_item()", CALL_WRITES);
+	require_customer_lines(fcinfo, call);
 	sql_begin(call);
 	if (sql_run(call, &insert_item, values, nulls) == 0)
 		report_taken(sku);
@@ -246,8 +260,8 @@ inv_add_item(PG_FUNCTION_ARGS)
 /*
  * inv_set_item(...as inv_add_item()...)
  *
- * Changes what is not null and returns the item's id; listed_until 'infinity'
- * and hold_ttl '0' remove the value.  Raises IV004 for an unknown SKU, else as
+ * Changes what is not null and returns the item's id; listed_until 'infinity',
+ * hold_ttl '0', max_per_customer 0 and limit_window '0' remove the value.  Raises IV004 for an unknown SKU, else as
  * inv_add_item().
  */
 Datum
@@ -263,6 +277,7 @@ inv_set_item(PG_FUNCTION_ARGS)
 	read_item_arguments(fcinfo, true, values, nulls);
 
 	call = call_begin("inv_set_item()", CALL_WRITES);
+	require_customer_lines(fcinfo, call);
 	item_require(call, sku, &item);
 	item_id = item.item_id;
 	values[0] = Int64GetDatum(item_id);

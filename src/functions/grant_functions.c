@@ -134,6 +134,7 @@ static const Grantable relations[] = {
 	{"inv_ledger_balance", AUDITOR},
 	{"inv_progress", AUDITOR},
 	{"inv_waitlist", AUDITOR},
+	{"inv_customer_line", AUDITOR},
 	{"inv_reconciliation", AUDITOR},
 };
 

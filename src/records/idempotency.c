@@ -444,6 +444,33 @@ key_claim(Call *call, KeyedCall *keyed)
 	}
 }
 
+/* Write another id into the row of a claimed key. */
+static void
+correct_id(Call *call, KeyedCall *keyed, int column, const pg_uuid_t *id)
+{
+	OpenTable  *table;
+
+	if (keyed->key == NULL)
+		return;
+	call_next_command(call);
+	table = call_open(call, TABLE_IDEMPOTENCY);
+	row_begin_update(call, table, &keyed->tid);
+	row_set(table, column, UUIDPGetDatum(id));
+	row_update(call, table);
+}
+
+/*
+ * Make a claimed key remember another reservation than the one that was to be
+ * made: it turned out that there is one already.
+ */
+void
+key_correct_reservation(Call *call, KeyedCall *keyed,
+						const pg_uuid_t *reservation_id)
+{
+	keyed->reservation_id = *reservation_id;
+	correct_id(call, keyed, IDEMPOTENCY_RESERVATION_ID, reservation_id);
+}
+
 /*
  * Make a claimed key remember another order than was thought: somebody else
  * made it first.
@@ -451,17 +478,10 @@ key_claim(Call *call, KeyedCall *keyed)
 void
 key_correct_order(Call *call, KeyedCall *keyed, const pg_uuid_t *order_id)
 {
-	OpenTable  *table;
-
-	if (keyed->key == NULL ||
-		memcmp(&keyed->order_id, order_id, sizeof(pg_uuid_t)) == 0)
+	if (memcmp(&keyed->order_id, order_id, sizeof(pg_uuid_t)) == 0)
 		return;
 	keyed->order_id = *order_id;
-	call_next_command(call);
-	table = call_open(call, TABLE_IDEMPOTENCY);
-	row_begin_update(call, table, &keyed->tid);
-	row_set(table, IDEMPOTENCY_ORDER_ID, UUIDPGetDatum(order_id));
-	row_update(call, table);
+	correct_id(call, keyed, IDEMPOTENCY_ORDER_ID, order_id);
 }
 
 /* Give a claimed key back: the call came to nothing and may be repeated. */

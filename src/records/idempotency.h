@@ -57,6 +57,8 @@ extern void key_argument_int64s(KeyedCall *keyed, const char *argument,
 extern bool key_same_request(const KeyedCall *a, const KeyedCall *b);
 extern bool key_replays(Call *call, KeyedCall *keyed);
 extern bool key_claim(Call *call, KeyedCall *keyed);
+extern void key_correct_reservation(Call *call, KeyedCall *keyed,
+									const pg_uuid_t *reservation_id);
 extern void key_correct_order(Call *call, KeyedCall *keyed,
 							  const pg_uuid_t *order_id);
 extern void key_withdraw(Call *call, KeyedCall *keyed);

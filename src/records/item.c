@@ -27,7 +27,9 @@ enum ColumnOfItem
 	ITEM_CURRENCY,
 	ITEM_LISTED_UNTIL,
 	ITEM_SELLING,
-	ITEM_HOLD_TTL
+	ITEM_HOLD_TTL,
+	ITEM_MAX_PER_CUSTOMER,
+	ITEM_LIMIT_WINDOW
 };
 
 enum ColumnOfLocation
@@ -58,6 +60,10 @@ find_item(Call *call, IndexId index, ScanKeyData *key, int column,
 	item->selling = row_get_bool(table->found, ITEM_SELLING);
 	value = row_get(table->found, ITEM_HOLD_TTL, &isnull);
 	item->hold_ttl = isnull ? 0 : duration_of(DatumGetIntervalP(value));
+	value = row_get(table->found, ITEM_MAX_PER_CUSTOMER, &isnull);
+	item->max_per_customer = isnull ? 0 : DatumGetInt64(value);
+	value = row_get(table->found, ITEM_LIMIT_WINDOW, &isnull);
+	item->limit_window = isnull ? 0 : duration_of(DatumGetIntervalP(value));
 	return true;
 }
 

@@ -24,6 +24,8 @@ typedef struct CatalogueItem
 	TimestampTz listed_until;	/* DT_NOEND: for ever */
 	bool		selling;
 	int64		hold_ttl;		/* microseconds; 0: the default */
+	int64		max_per_customer;	/* units; 0: no purchase limit */
+	int64		limit_window;	/* microseconds; 0: all that was ever bought */
 } CatalogueItem;
 
 extern bool item_find(Call *call, const char *sku, CatalogueItem *item);

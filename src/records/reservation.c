@@ -167,17 +167,37 @@ reservation_find(Call *call, const pg_uuid_t *id, Reservation *reservation)
 	return reservation->count > 0;
 }
 
-/* Look line 1, the lock, up. */
+/* Look a line up. */
 static bool
-find_first_line(Call *call, OpenTable *table, const pg_uuid_t *id)
+find_line(Call *call, OpenTable *table, const pg_uuid_t *id, int32 line_no)
 {
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(1));
+				Int32GetDatum(line_no));
 	return row_find(call, table, INDEX_RESERVATION, keys, 2);
+}
+
+/*
+ * Read what a line that the active snapshot sees holds, and when it was closed
+ * (DT_NOEND: it is open); false if there is none.
+ */
+bool
+line_find(Call *call, const pg_uuid_t *id, int32 line_no,
+		  ReservationLine *line, TimestampTz *closed_at)
+{
+	OpenTable  *table = call_open(call, TABLE_RESERVATION);
+	Datum		value;
+	bool		isnull;
+
+	if (!find_line(call, table, id, line_no))
+		return false;
+	line_read_units(line, table->found);
+	value = row_get(table->found, RESERVATION_CLOSED_AT, &isnull);
+	*closed_at = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+	return true;
 }
 
 /*
@@ -447,7 +467,7 @@ line_lock_dead(Call *call, ReservationLine *line, bool reservation_locked,
 	{
 		ItemPointerData first;
 
-		if (!find_first_line(call, table, &line->reservation_id))
+		if (!find_line(call, table, &line->reservation_id, 1))
 			return ROW_GONE;
 		first = table->found->tts_tid;
 		result = row_lock(call, table, &first, ROW_SKIP_BUSY);

@@ -49,6 +49,8 @@ typedef struct Reservation
 	ReservationLine *lines;		/* by line_no, from 1 */
 } Reservation;
 
+extern bool line_find(Call *call, const pg_uuid_t *id, int32 line_no,
+					  ReservationLine *line, TimestampTz *closed_at);
 extern bool reservation_find(Call *call, const pg_uuid_t *id,
 							 Reservation *reservation);
 extern RowLock reservation_lock(Call *call, const pg_uuid_t *id, RowWait wait,

@@ -131,7 +131,8 @@ give_back(Call *call, Reservation *reservation, StockSet *stock,
  * Sell a hold: its units leave the stock, its lines become an order, which is
  * in *order afterwards.  "retake" sells a dead one too, if its units can be had.
  * Returns whether that had been done before.  Raises IV002, IV003, IV005, IV008,
- * 40001; where a dead one is taken again not IV002, but IV001, IV006, XX001.
+ * 40001; where a dead one is taken again not IV002, but IV001, IV006, IV007,
+ * XX001.
  */
 bool
 confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
@@ -158,6 +159,8 @@ confirm_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 		return true;
 	}
 
+	if (retake)
+		retake_lock_customer(call, id);
 	lock_hold(call, id, customer, &reservation);
 	if (reservation_status(&reservation, GetCurrentTimestamp()) ==
 		RESERVATION_CONFIRMED)

@@ -75,33 +75,56 @@ static SqlStatement delete_keys = {
  * $1 from, $2 due before, $3 how many; index inv_reservation_closed.  What was
  * closed before the oldest key was made cannot be asked for by any key.  (Only
  * one that is due itself matters, and where keys go much sooner there is nothing
- * to walk over.)  Lines and orders are looked up one reservation at a time
+ * to walk over.)  Lines and orders are looked up one reservation at a time,
+ * and what says that a line counts for its customer one line at a time
  * (OFFSET 0, aggregates), so that no plan reads those tables from end to end.
  */
+#define DELETED_LINES \
+	"WITH due AS MATERIALIZED (" \
+	" SELECT head.reservation_id FROM inv_reservation AS head" \
+	" WHERE head.status IN ('cancelled', 'expired')" \
+	"  AND head.closed_at >= $1" \
+	"  AND head.closed_at < least($2," \
+	"   (SELECT min(created_at) FROM inv_idempotency WHERE created_at < $2))" \
+	"  AND head.line_no = 1" \
+	"  AND (SELECT bool_and(line.status IN ('cancelled', 'expired')" \
+	"                       AND line.closed_at < $2)" \
+	"         FROM inv_reservation AS line" \
+	"        WHERE line.reservation_id = head.reservation_id)" \
+	"  AND (SELECT count(*) FROM inv_order AS sale" \
+	"        WHERE sale.reservation_id = head.reservation_id) = 0" \
+	" ORDER BY head.closed_at LIMIT $3" \
+	" FOR UPDATE OF head SKIP LOCKED" \
+	"), deleted AS (" \
+	" DELETE FROM inv_reservation WHERE ctid = ANY (ARRAY(" \
+	"  SELECT line.place FROM due CROSS JOIN LATERAL (" \
+	"   SELECT ctid AS place FROM inv_reservation" \
+	"   WHERE reservation_id = due.reservation_id OFFSET 0) AS line))" \
+	" RETURNING reservation_id, line_no, item_id, customer, closed_at" \
+	")"
+
+#define COUNT_DELETED_LINES \
+	" SELECT count(*) FILTER (WHERE line_no = 1), count(*)," \
+	"  max(closed_at) FILTER (WHERE line_no = 1) FROM deleted"
+
 static SqlStatement delete_reservations = {
-	.text = "WITH due AS MATERIALIZED ("
-	" SELECT head.reservation_id FROM inv_reservation AS head"
-	" WHERE head.status IN ('cancelled', 'expired')"
-	"  AND head.closed_at >= $1"
-	"  AND head.closed_at < least($2,"
-	"   (SELECT min(created_at) FROM inv_idempotency WHERE created_at < $2))"
-	"  AND head.line_no = 1"
-	"  AND (SELECT bool_and(line.status IN ('cancelled', 'expired')"
-	"                       AND line.closed_at < $2)"
-	"         FROM inv_reservation AS line"
-	"        WHERE line.reservation_id = head.reservation_id)"
-	"  AND (SELECT count(*) FROM inv_order AS sale"
-	"        WHERE sale.reservation_id = head.reservation_id) = 0"
-	" ORDER BY head.closed_at LIMIT $3"
-	" FOR UPDATE OF head SKIP LOCKED"
-	"), deleted AS ("
-	" DELETE FROM inv_reservation WHERE ctid = ANY (ARRAY("
-	"  SELECT line.place FROM due CROSS JOIN LATERAL ("
-	"   SELECT ctid AS place FROM inv_reservation"
-	"   WHERE reservation_id = due.reservation_id OFFSET 0) AS line))"
-	" RETURNING line_no, closed_at"
-	") SELECT count(*) FILTER (WHERE line_no = 1), count(*),"
-	"  max(closed_at) FILTER (WHERE line_no = 1) FROM deleted",
+	.text = DELETED_LINES ", forgotten AS ("
+	" DELETE FROM inv_customer_line WHERE ctid = ANY (ARRAY("
+	"  SELECT mention.place FROM deleted CROSS JOIN LATERAL ("
+	"   SELECT ctid AS place FROM inv_customer_line AS mention"
+	"   WHERE mention.item_id = deleted.item_id"
+	"    AND mention.customer = deleted.customer"
+	"    AND mention.reservation_id = deleted.reservation_id"
+	"    AND mention.line_no = deleted.line_no OFFSET 0) AS mention))"
+	")" COUNT_DELETED_LINES,
+	.expected = SPI_OK_SELECT,
+	.nargs = 3,
+	.argument_types = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
+};
+
+/* The same in an extension that has not been updated to 0.2.0 */
+static SqlStatement delete_reservations_only = {
+	.text = DELETED_LINES COUNT_DELETED_LINES,
 	.expected = SPI_OK_SELECT,
 	.nargs = 3,
 	.argument_types = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
@@ -257,8 +280,10 @@ int64
 purge_reservations(Call *call, TimestampTz due_before, int64 budget)
 {
 	Relation	lines = call_open(call, TABLE_RESERVATION)->relation;
+	SqlStatement *statement = catalog_has_table(TABLE_CUSTOMER_LINE)
+		? &delete_reservations : &delete_reservations_only;
 
-	return delete_due(call, &delete_reservations, &resume_reservations,
+	return delete_due(call, statement, &resume_reservations,
 					  RelationGetRelid(lines),
 					  Min(due_before, keys_due_before()), budget);
 }

@@ -321,6 +321,7 @@ static SqlStatement check_reservations = {
 	"  " expected "::text AS expected" \
 	" FROM made WHERE " condition
 
+/* one customer may ask again for the one hold that he may have */
 #define TWIN_KEYS(from) \
 	" SELECT 'several keys made one reservation'::text AS finding," \
 	"  false AS repairable, NULL::bigint AS item_id," \
@@ -331,7 +332,9 @@ static SqlStatement check_reservations = {
 	"  'one key'::text AS expected" \
 	" FROM " from " AS twins" \
 	" WHERE twins.scope IN ('reserve', 'reserve_cart')" \
-	" GROUP BY twins.reservation_id HAVING count(*) > 1::bigint"
+	" GROUP BY twins.reservation_id HAVING count(*) > 1::bigint" \
+	"  AND (count(DISTINCT twins.request ->> 'customer'::text) > 1::bigint" \
+	"   OR bool_or(twins.request ->> 'customer'::text IS NULL))"
 
 #define KEY_WITHOUT_ORDER \
 	"made.order_id IS NOT NULL AND (SELECT count(*) FROM inv_order AS sale" \
@@ -347,7 +350,8 @@ static SqlStatement check_keys = {
 	" SELECT here.* FROM (SELECT DISTINCT scope, key"
 	"  FROM unnest($4, $5) AS wanted (scope, key)) AS wanted"
 	" CROSS JOIN LATERAL (SELECT part.scope, part.key,"
-	"   part.reservation_id, part.order_id FROM inv_idempotency AS part"
+	"   part.reservation_id, part.order_id, part.request"
+	"   FROM inv_idempotency AS part"
 	"  WHERE part.scope = wanted.scope AND part.key = wanted.key"
 	"  OFFSET 0) AS here"
 	"), findings AS ("

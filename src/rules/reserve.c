@@ -6,10 +6,12 @@
  *
  * 1. the key: a repeat gets the first result, before anything else can be
  *    complained of (records/idempotency.c);
- * 2. the items: known, on sale, of one currency;
+ * 2. the items: known, on sale, of one currency; where they limit customers,
+ *    whether this one may have so many (rules/purchase_limit.c);
  * 3. a look at the stock with the call's snapshot, locking nothing.  What is
  *    sold out is refused here: no lock, no transaction id, no WAL;
- * 4. the key is claimed, while no other lock is held;
+ * 4. the key is claimed, while no other lock is held; where items limit
+ *    customers, this one is locked, and asked about again;
  * 5. stock is locked, SKU by SKU in the order of their keys: one row that has
  *    enough, or else all rows of the SKU.  Only what they say *now* counts;
  * 6. short lines reclaim dead holds on the rows locked (rules/reclaim.c);
@@ -24,6 +26,7 @@
 
 #include "errors.h"
 #include "records/route.h"
+#include "rules/purchase_limit.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
 
@@ -199,6 +202,88 @@ replay_or_report(Call *call, const KeyedCall *keyed, ReserveResult *result)
 		reservation_report_unknown(&result->reservation_id);
 }
 
+/* Does it matter who asks? */
+static bool
+limits_customer(const Reserving *reserving)
+{
+	for (int i = 0; i < reserving->count; i++)
+	{
+		if (limits_customers(&reserving->lines[i].item))
+			return true;
+	}
+	return false;
+}
+
+/* Is a hold what is asked for? */
+static bool
+is_same_hold(const Reserving *reserving, const pg_uuid_t *hold)
+{
+	WantedUnits *wanted = palloc(reserving->count * sizeof(WantedUnits));
+
+	for (int i = 0; i < reserving->count; i++)
+	{
+		wanted[i].item_id = reserving->lines[i].item.item_id;
+		wanted[i].location_id = reserving->location_id;
+		wanted[i].at_location = reserving->request->location != NULL;
+		wanted[i].quantity = reserving->lines[i].quantity;
+	}
+	return hold_is_same(reserving->call, hold, wanted, reserving->count,
+						reserving->request->reference);
+}
+
+/*
+ * May the customer, locked or not, have what he asks for?  Raises IV007, IV008
+ * and 22023 if he may not.  True if he has it already: his hold is in *hold.
+ */
+static bool
+has_it_already(const Reserving *reserving, bool locked, pg_uuid_t *hold)
+{
+	const char *customer = reserving->request->customer;
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < reserving->count; i++)
+	{
+		const WantedLine *line = &reserving->lines[i];
+		CustomerHolds holds;
+
+		if (!limits_customers(&line->item))
+			continue;
+		if (customer == NULL && line->item.max_per_customer > 0)
+			purchase_limit_report_customer(&line->item);
+		purchase_limit_count(reserving->call, &line->item, customer, now,
+							 locked, &holds);
+		if (allows_one_hold(customer) && holds.has_hold)
+		{
+			if (!is_same_hold(reserving, &holds.hold))
+				purchase_limit_report_hold(&line->item, &holds.hold);
+			*hold = holds.hold;
+			return true;
+		}
+		purchase_limit_check(&line->item, &holds, line->quantity);
+	}
+	return false;
+}
+
+/* Keep the customer's other calls for these items waiting. */
+static void
+lock_customer(const Reserving *reserving)
+{
+	ItemCustomer *locks = palloc(reserving->count * sizeof(ItemCustomer));
+	int			count = 0;
+
+	for (int i = 0; i < reserving->count; i++)
+	{
+		const CatalogueItem *item = &reserving->lines[i].item;
+
+		if (limits_customers(item) && reserving->request->customer != NULL)
+		{
+			locks[count].item_id = item->item_id;
+			locks[count++].customer = reserving->request->customer;
+		}
+	}
+	customers_lock(reserving->call, locks, count);
+}
+
 /* Does the stripe that we would begin at seem to have enough for a line? */
 static bool
 look_near(Call *call, int32 location_id, WantedLine *line)
@@ -354,14 +439,15 @@ is_plain(Reserving *reserving)
 	reserving->location_id = DEFAULT_LOCATION_ID;
 	reserving->lines = line;
 	reserving->count = 1;
-	return item_on_sale(&line->item, GetCurrentTimestamp()) &&
+	return !limits_customers(&line->item) &&
+		item_on_sale(&line->item, GetCurrentTimestamp()) &&
 		look_near(call, DEFAULT_LOCATION_ID, line);
 }
 
 /*
  * Hold every line of a request, or none.  With too little stock nothing is
  * written, no key is used up, and the result has the shortages.  Raises IV004,
- * IV005, IV006, IV010, 22003, 22023, 40001.
+ * IV005, IV006, IV007, IV008, IV010, 22003, 22023, 40001.
  */
 void
 reserve(Call *call, ReserveRequest *request, ReserveResult *result)
@@ -369,6 +455,7 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 	Reserving	reserving = {0};
 	LineList	dead = {0};
 	TimestampTz now;
+	pg_uuid_t	hold;
 
 	reserving.call = call;
 	reserving.request = request;
@@ -385,6 +472,14 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 		want_lines(&reserving);
 		check_listings(&reserving, GetCurrentTimestamp());
 		check_currency(&reserving);
+		if (limits_customer(&reserving) && has_it_already(&reserving, false, &hold))
+		{
+			request->keyed.has_reservation = true;
+			request->keyed.reservation_id = hold;
+			(void) key_claim(call, &request->keyed);
+			replay_or_report(call, &request->keyed, result);
+			return;
+		}
 		if (!look(&reserving, result))
 			return;
 	}
@@ -398,6 +493,17 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 	{
 		replay_or_report(call, &request->keyed, result);
 		return;
+	}
+
+	if (limits_customer(&reserving))
+	{
+		lock_customer(&reserving);
+		if (has_it_already(&reserving, true, &hold))
+		{
+			key_correct_reservation(call, &request->keyed, &hold);
+			replay_or_report(call, &request->keyed, result);
+			return;
+		}
 	}
 
 	lock_stock(&reserving);

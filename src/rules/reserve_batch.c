@@ -21,6 +21,7 @@
 
 #include "errors.h"
 #include "records/route.h"
+#include "rules/purchase_limit.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_batch.h"
 #include "rules/reserve_steps.h"
@@ -189,6 +190,84 @@ find_items(Batch *batch)
 	}
 }
 
+/*
+ * May its customer have what a request asks for?  0 or IV007, IV008, 22023;
+ * *left is what he still may have.  What this call has held for him counts too.
+ * If he has such a hold already, it is in request->keyed.
+ */
+static int
+judge_customer(Batch *batch, BatchRequest *request, bool locked, int64 *left)
+{
+	WantedUnits wanted = {request->item.item_id, 0, false, request->quantity};
+	MemoryContext old_context = MemoryContextSwitchTo(batch->scratch);
+	CustomerHolds holds;
+	int			error = 0;
+
+	purchase_limit_count(batch->call, &request->item, request->customer,
+						 GetCurrentTimestamp(), locked, &holds);
+	*left = purchase_limit_left(&request->item, &holds);
+	if (request->customer == NULL)
+		error = request->item.max_per_customer > 0
+			? ERRCODE_INVALID_PARAMETER_VALUE : 0;
+	else if (!allows_one_hold(request->customer) || !holds.has_hold)
+		error = request->quantity > *left ? ERRCODE_INV_PURCHASE_LIMIT : 0;
+	else if (hold_is_same(batch->call, &holds.hold, &wanted, 1, NULL))
+	{
+		request->has_it_already = true;
+		request->keyed.has_reservation = true;
+		request->keyed.reservation_id = holds.hold;
+	}
+	else
+		error = ERRCODE_INV_NOT_ALLOWED;
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(batch->scratch);
+	return error;
+}
+
+/* Refuse what customers may not have. */
+static void
+look_customers_up(Batch *batch)
+{
+	int			count = list_open(batch);
+
+	for (int i = 0; i < count; i++)
+	{
+		BatchRequest *request = batch->ordered[i];
+		int64		left;
+		int			error;
+
+		if (!limits_customers(&request->item))
+			continue;
+		error = judge_customer(batch, request, false, &left);
+		if (error != 0)
+			refuse(batch, request, error,
+				   error == ERRCODE_INV_PURCHASE_LIMIT ? left : 0);
+	}
+}
+
+/* Keep other calls for the customers of what is left waiting. */
+static void
+lock_customers(Batch *batch)
+{
+	int			count = list_open(batch);
+	int			lock_count = 0;
+	ItemCustomer *locks = palloc(count * sizeof(ItemCustomer));
+
+	for (int i = 0; i < count; i++)
+	{
+		const BatchRequest *request = batch->ordered[i];
+
+		if (limits_customers(&request->item) && request->customer != NULL)
+		{
+			locks[lock_count].item_id = request->item.item_id;
+			locks[lock_count++].customer = request->customer;
+		}
+	}
+	if (lock_count > 0)
+		customers_lock(batch->call, locks, lock_count);
+	pfree(locks);
+}
+
 /* The requests for one SKU, in the caller's order. */
 typedef struct SkuGroup
 {
@@ -252,11 +331,20 @@ look(Batch *batch)
 								  DEFAULT_LOCATION_ID, group.units);
 		for (int i = 0; i < group.count; i++)
 		{
-			if (group.members[i]->quantity > available)
+			if (group.members[i]->quantity > available &&
+				!group.members[i]->has_it_already)
 				refuse(batch, group.members[i], ERRCODE_INV_INSUFFICIENT_STOCK,
 					   available);
 		}
 	}
+}
+
+/* Answer a request with the hold that its customer has. */
+static void
+answer_with_hold(Batch *batch, BatchRequest *request)
+{
+	if (!reserve_replay(batch->call, &request->keyed, &request->result))
+		request->error = ERRCODE_INV_RESERVATION_UNKNOWN;
 }
 
 /* Claim the keys of what is left, in their order, and give it ids. */
@@ -270,11 +358,16 @@ claim_keys(Batch *batch)
 	{
 		BatchRequest *request = batch->ordered[i];
 
-		route_make_id(&request->result.reservation_id,
-					  route_of_sku(request->item.sku), GetCurrentTimestamp());
-		request->keyed.has_reservation = true;
-		request->keyed.reservation_id = request->result.reservation_id;
-		(void) replays(batch, request, true);
+		if (!request->has_it_already)
+		{
+			route_make_id(&request->result.reservation_id,
+						  route_of_sku(request->item.sku),
+						  GetCurrentTimestamp());
+			request->keyed.has_reservation = true;
+			request->keyed.reservation_id = request->result.reservation_id;
+		}
+		if (!replays(batch, request, true) && request->has_it_already)
+			answer_with_hold(batch, request);
 	}
 }
 
@@ -313,12 +406,23 @@ serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 	StockRow   *rows = stock_of_sku(&batch->stock, request->item.item_id,
 									DEFAULT_LOCATION_ID, &count);
 	int64		spare = stock_spare(rows, count);
+	int64		left = PG_INT64_MAX;
 
 	if (!item_on_sale(&request->item, now))
 		request->error = ERRCODE_INV_LISTING_CLOSED;
-	else if (spare < request->quantity)
+	else if (limits_customers(&request->item))
+		request->error = judge_customer(batch, request, true, &left);
+	if (request->has_it_already)
+	{
+		key_correct_reservation(batch->call, &request->keyed,
+								&request->keyed.reservation_id);
+		answer_with_hold(batch, request);
+		return;
+	}
+	if (request->error == 0 && spare < request->quantity)
 		request->error = ERRCODE_INV_INSUFFICIENT_STOCK;
-	request->result.available = Max(spare, 0);
+	request->result.available =
+		request->error == ERRCODE_INV_PURCHASE_LIMIT ? left : Max(spare, 0);
 	if (request->error != 0)
 	{
 		key_withdraw(batch->call, &request->keyed);
@@ -365,7 +469,7 @@ answer_repeat(Batch *batch, BatchRequest *request)
 /*
  * Hold what each request asks for, at the default location, or say in its
  * "error" why not: IV001, IV003 (its first result has been purged), IV004,
- * IV005, IV006.  A request that has an error already is left alone.  "ttl" in
+ * IV005, IV006, IV007, IV008, 22023.  A request that has an error already is left alone.  "ttl" in
  * microseconds, 0: the items' or the default.  Raises 40001.
  */
 void
@@ -380,10 +484,12 @@ reserve_batch(Call *call, BatchRequest *requests, int count, int64 ttl)
 										  ALLOCSET_DEFAULT_SIZES);
 	look_keys_up(&batch);
 	find_items(&batch);
+	look_customers_up(&batch);
 	look(&batch);
 	if (list_open(&batch) > 0)
 	{
 		claim_keys(&batch);
+		lock_customers(&batch);
 		lock_stock(&batch);
 		now = GetCurrentTimestamp();
 		reclaim(&batch, now);

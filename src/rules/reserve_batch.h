@@ -19,6 +19,7 @@ typedef struct BatchRequest
 	int			error;			/* SQLSTATE; 0: held */
 	ReserveResult result;
 	struct BatchRequest *repeats;	/* an earlier one with the same key */
+	bool		has_it_already; /* the customer has such a hold: "keyed" says */
 	CatalogueItem item;
 } BatchRequest;
 

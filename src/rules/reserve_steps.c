@@ -7,6 +7,7 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
+#include "rules/purchase_limit.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
 #include "rules/stripes.h"
@@ -79,6 +80,48 @@ available_now(Call *call, StockSet *stock, int64 item_id, int32 location_id,
 }
 
 /*
+ * Does a hold hold what is asked for, no more and no less, for the same
+ * reference?  "wanted" names each item once.  Raises 40001 if the snapshot of
+ * the transaction does not see the hold.
+ */
+bool
+hold_is_same(Call *call, const pg_uuid_t *id, const WantedUnits *wanted,
+			 int count, const char *reference)
+{
+	Reservation reservation;
+	const char *its_reference;
+	int64		missing = 0;
+
+	if (!reservation_find(call, id, &reservation))
+		row_report_conflict();
+	its_reference = reservation.lines[0].reference;
+	if ((reference == NULL) != (its_reference == NULL) ||
+		(reference != NULL && strcmp(reference, its_reference) != 0))
+		return false;
+
+	for (int i = 0; i < reservation.count; i++)
+		missing -= reservation.lines[i].quantity;
+	for (int i = 0; i < count; i++)
+	{
+		int64		units = 0;
+
+		for (int j = 0; j < reservation.count; j++)
+		{
+			const ReservationLine *line = &reservation.lines[j];
+
+			if (line->stock.item_id == wanted[i].item_id &&
+				(!wanted[i].at_location ||
+				 line->stock.location_id == wanted[i].location_id))
+				units += line->quantity;
+		}
+		if (units != wanted[i].quantity)
+			return false;
+		missing += units;
+	}
+	return missing == 0;
+}
+
+/*
  * The first result of a key that has been used, its status as of now; false if
  * that reservation has been purged.
  */
@@ -131,5 +174,7 @@ take_units(Call *call, StockSet *stock, const CatalogueItem *item,
 	line->unit_price = item->unit_price;
 	line->currency = item->currency;
 	line_insert(call, line);
+	if (limits_customers(item) && line->customer != NULL)
+		customer_remember_line(call, line);
 	stock_post_hold(call, row, line->quantity, line->expires_at, &posting);
 }

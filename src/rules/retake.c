@@ -6,18 +6,105 @@
  * "retake" sells what the hold held, all of it or nothing, if it can still be
  * had.  Whether somebody has swept the hold meanwhile must make no difference, so
  * what is not freed yet is freed first (rules/hold.c).  Then its units are taken
- * as by a buyer: those to spare, and those of other dead holds.  They may sit on
- * another stripe afterwards.
+ * as by a buyer: those to spare, and those of other dead holds, within the purchase
+ * limits of today.  They may sit on another stripe afterwards.
  *
  * The reservation is locked, so no line changes while this waits for stock.
  */
 #include "postgres.h"
 
+#include "records/customer_holds.h"
 #include "records/item.h"
+#include "rules/purchase_limit.h"
 #include "rules/reclaim.h"
 #include "rules/reserve.h"
 #include "rules/reserve_steps.h"
 #include "rules/retake.h"
+
+/*
+ * The items of a reservation that have a purchase limit, each once, and the
+ * units of them; none if nobody knows the customer.
+ */
+static int
+limited_items(Call *call, const Reservation *reservation,
+			  CatalogueItem *items, int64 *units)
+{
+	int			count = 0;
+
+	if (reservation->lines[0].customer == NULL)
+		return 0;
+	for (int i = 0; i < reservation->count; i++)
+	{
+		const ReservationLine *line = &reservation->lines[i];
+		int			place = 0;
+
+		while (place < count && items[place].item_id != line->stock.item_id)
+			place++;
+		if (place == count)
+		{
+			if (!item_find_by_id(call, line->stock.item_id, &items[count]) ||
+				items[count].max_per_customer == 0)
+				continue;
+			units[count++] = 0;
+		}
+		units[place] += line->quantity;
+	}
+	return count;
+}
+
+/*
+ * Before a reservation is locked whose units may be taken again: keep other
+ * calls of its customer for items with a purchase limit waiting.
+ */
+void
+retake_lock_customer(Call *call, const pg_uuid_t *id)
+{
+	Reservation reservation;
+	CatalogueItem *items;
+	ItemCustomer *locks;
+	int64	   *units;
+	int			count;
+
+	if (!reservation_find(call, id, &reservation))
+		return;
+	items = palloc(reservation.count * sizeof(CatalogueItem));
+	units = palloc(reservation.count * sizeof(int64));
+	locks = palloc(reservation.count * sizeof(ItemCustomer));
+	count = limited_items(call, &reservation, items, units);
+	for (int i = 0; i < count; i++)
+	{
+		locks[i].item_id = items[i].item_id;
+		locks[i].customer = reservation.lines[0].customer;
+	}
+	if (count > 0)
+		customers_lock(call, locks, count);
+}
+
+/*
+ * Raise IV007 unless the customer may have what the reservation held; if so, it
+ * counts for him again.
+ */
+static void
+check_limits(Call *call, const Reservation *reservation, TimestampTz now)
+{
+	CatalogueItem *items = palloc(reservation->count * sizeof(CatalogueItem));
+	int64	   *units = palloc(reservation->count * sizeof(int64));
+	int			count = limited_items(call, reservation, items, units);
+
+	for (int i = 0; i < count; i++)
+	{
+		CustomerHolds holds;
+
+		purchase_limit_count(call, &items[i], reservation->lines[0].customer,
+							 now, false, &holds);
+		purchase_limit_check(&items[i], &holds, units[i]);
+		for (int j = 0; j < reservation->count; j++)
+		{
+			if (reservation->lines[j].stock.item_id == items[i].item_id)
+				customer_remember_again(call, &reservation->lines[j]);
+		}
+	}
+}
 
 static int
 compare_stock(const void *left, const void *right)
@@ -101,7 +188,7 @@ find_units(Call *call, const Reservation *reservation, StockSet *stock,
  * are reserved on the stock rows of its lines afterwards, and the lines are
  * confirmed.  The reservation is locked, all its lines are expired, and the stock
  * is locked by retake_lock().  The caller sells the units and writes the stock.
- * Raises IV001, IV006, 40001, XX001.
+ * Raises IV001, IV006, IV007, 40001, XX001.
  */
 void
 retake_units(Call *call, Reservation *reservation, StockSet *stock,
@@ -111,6 +198,7 @@ retake_units(Call *call, Reservation *reservation, StockSet *stock,
 	LineList	dead = {0};
 
 	check_on_sale(call, reservation, now);
+	check_limits(call, reservation, now);
 	find_units(call, reservation, stock, now, &dead);
 	reclaim_free(call, stock, &dead, now);
 	for (int i = 0; i < reservation->count; i++)

@@ -9,6 +9,7 @@
 
 #include "records/reservation.h"
 
+extern void retake_lock_customer(Call *call, const pg_uuid_t *id);
 extern void retake_lock(Call *call, const Reservation *reservation,
 						StockSet *stock);
 extern void retake_units(Call *call, Reservation *reservation,

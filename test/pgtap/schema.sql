@@ -45,7 +45,8 @@ SELECT is(obj_description(oid, 'pg_extension'), 'atomic reservation of stock, in
 SELECT tables_are('inv', ARRAY[
     'inv_item', 'inv_location', 'inv_stock', 'inv_reservation', 'inv_idempotency',
     'inv_order', 'inv_ledger', 'inv_ledger_epoch', 'inv_opening_balance', 'inv_progress',
-    'inv_stock_state', 'inv_ledger_balance', 'inv_waitlist', 'inv_reconciliation']);
+    'inv_stock_state', 'inv_ledger_balance', 'inv_customer_line', 'inv_waitlist',
+    'inv_reconciliation']);
 
 -- columns in their order, on which the library relies
 CREATE FUNCTION pg_temp.columns_of(name text)
@@ -188,6 +189,12 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_progress')$$, $$VALUES
     ('detail', 'jsonb', 'null', ''),
     ('updated_at', 'timestamp with time zone', 'not null', '')$$,
     'columns of inv_progress');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_customer_line')$$, $$VALUES
+    ('item_id', 'bigint', 'not null', ''),
+    ('customer', 'text', 'not null', ''),
+    ('reservation_id', 'uuid', 'not null', ''),
+    ('line_no', 'integer', 'not null', '')$$,
+    'columns of inv_customer_line');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_waitlist')$$, $$VALUES
     ('entry_id', 'bigint', 'not null', 'identity'),
     ('item_id', 'bigint', 'not null', ''),
@@ -253,6 +260,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE INDEX inv_reservation_expiry ON inv.inv_reservation USING btree (expires_at) WHERE (status = ''active''::text)'),
     ('CREATE INDEX inv_reservation_held ON inv.inv_reservation USING btree (item_id, location_id, expires_at, stripe) WHERE (status = ''active''::text)'),
     ('CREATE INDEX inv_stock_striped ON inv.inv_stock USING btree (item_id, location_id) WHERE (stripe = 2048)'),
+    ('CREATE UNIQUE INDEX inv_customer_line_pkey ON inv.inv_customer_line USING btree (item_id, customer, reservation_id, line_no)'),
     ('CREATE UNIQUE INDEX inv_idempotency_pkey ON inv.inv_idempotency USING btree (scope, key)'),
     ('CREATE UNIQUE INDEX inv_item_pkey ON inv.inv_item USING btree (item_id)'),
     ('CREATE UNIQUE INDEX inv_item_sku_key ON inv.inv_item USING btree (sku)'),

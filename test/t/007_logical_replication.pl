@@ -119,7 +119,8 @@ $shop->safe_psql('postgres', q{
 	SELECT inv_add_item('new', 'New', 9.99, 'EUR'), inv_add_location('annexe');
 	SELECT inv_receive('new', 5, location => 'annexe');
 	SELECT inv_rename_item('S10', 'renamed');
-	SELECT inv_set_item('S9', listed_until => '2099-01-01');
+	SELECT inv_set_item('S9', listed_until => '2099-01-01', max_per_customer => 1000);
+	SELECT inv_reserve('S9', customer => 'ann', ttl => '1 hour');
 	SELECT inv_set_stock('S8', 2000);
 	SELECT inv_load_stock('{S7,another}', '{1500,10}')});
 compare('after work');

@@ -119,14 +119,16 @@ sub go_through_steps
 	return [ map { "$_\n" . answer($database, $_) } @steps ];
 }
 
-# All rows of all tables.
+# All rows of all tables; new tables are empty.
 sub contents
 {
 	my ($database) = @_;
 	my @tables = split /\n/, answer($database, q{
 		SELECT relname FROM pg_class
 		 WHERE relnamespace = 'inv'::regnamespace AND relkind = 'r' ORDER BY relname});
-	return join "\n", map { "$_:\n" . answer($database, "SELECT t::text FROM $_ AS t ORDER BY 1") } @tables;
+	my %rows = map { $_ => answer($database, "SELECT t::text FROM $_ AS t ORDER BY 1") } @tables;
+
+	return join "\n", map { "$_:\n$rows{$_}" } grep { $rows{$_} ne '' } @tables;
 }
 
 $node->safe_psql('postgres', 'CREATE ROLE seller; CREATE ROLE auditor');

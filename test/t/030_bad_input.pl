@@ -73,6 +73,7 @@ $node->safe_psql('postgres', q{
 	     UNION ALL SELECT 'idempotency ' || t::text FROM inv.inv_idempotency AS t
 	     UNION ALL SELECT 'order ' || t::text FROM inv.inv_order AS t
 	     UNION ALL SELECT 'ledger ' || t::text FROM inv.inv_ledger AS t
+	     UNION ALL SELECT 'customer line ' || t::text FROM inv.inv_customer_line AS t
 	     UNION ALL SELECT 'waitlist ' || t::text FROM inv.inv_waitlist AS t
 	     UNION ALL SELECT 'reconciliation ' || t::text FROM inv.inv_reconciliation AS t
 	) AS rows (row_text) $$});
@@ -491,16 +492,20 @@ my @calls = (
 	[ '22023', "inv_add_item('X', hold_ttl => '0')" ],
 	[ '22023', "inv_add_item('X', hold_ttl => '-1 second')" ],
 	[ '22023', "inv_add_item('X', hold_ttl => '1 month -31 days')" ],
-	[ '0A000', "inv_add_item('X', max_per_customer => 1)" ],
-	[ '0A000', "inv_add_item('X', max_per_customer => $most)" ],
-	[ '0A000', "inv_add_item('X', limit_window => '1 day')" ],
+	[ '22023', "inv_add_item('X', max_per_customer => 0)" ],
+	[ '22023', "inv_add_item('X', max_per_customer => -1)" ],
+	[ '22003', "inv_add_item('X', max_per_customer => $most + 1)" ],
+	[ '22023', "inv_add_item('X', max_per_customer => 1, limit_window => '0')" ],
+	[ '22023', "inv_add_item('X', max_per_customer => 1, limit_window => '-1 day')" ],
 	[ '22023', "inv_set_item(NULL)" ],
 	[ 'IV004', "inv_set_item('NOSUCH', 'x')" ],
 	[ '22023', "inv_set_item('A', unit_price => -1)" ],
 	[ '22003|22023', "inv_set_item('A', unit_price => 'NaN')" ],
 	[ '22023', "inv_set_item('A', currency => 'e')" ],
 	[ '22023', "inv_set_item('A', hold_ttl => '-1 second')" ],
-	[ '0A000', "inv_set_item('A', max_per_customer => 1)" ],
+	[ '22023', "inv_set_item('A', max_per_customer => -1)" ],
+	[ '22003', "inv_set_item('A', max_per_customer => $most + 1)" ],
+	[ '22023', "inv_set_item('A', limit_window => '-1 second')" ],
 	[ '22023', "inv_rename_item(NULL, 'X')" ],
 	[ '22023', "inv_rename_item('A', NULL)" ],
 	[ '22023', "inv_rename_item('A', '')" ],
