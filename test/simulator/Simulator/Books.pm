@@ -49,8 +49,9 @@ sub state_of
 sub available
 {
 	my ($books, $sku, $from, $to) = @_;
-	my $on_hand = $books->{sku}{$sku}{on_hand};
-	my ($least, $most, $without_dead) = ($on_hand) x 3;
+	my $stock = $books->{sku}{$sku};
+	my ($least, $most, $without_dead) =
+	  ($stock->{on_hand} - $stock->{safety}) x 3;
 
 	foreach my $hold (values %{ $books->{hold} })
 	{

@@ -78,6 +78,7 @@ sub open_books
 			$sku);
 		$self->{books}{sku}{$sku} = {
 			on_hand => $stock->{units},
+			safety  => 0,
 			price   => 3,
 			selling => 1,
 			version => $version,

@@ -38,6 +38,7 @@ my %deeds = (
 	adjust         => [ 3, 1 ],
 	set_stock      => [ 2, 0 ],
 	set_stripes    => [ 1, 1.5 ],
+	set_policy     => [ 4, 0 ],
 	selling        => [ 1, 0 ],
 	cancel_order   => [ 3, 2 ],
 	return_units   => [ 4, 2 ],
@@ -1278,7 +1279,7 @@ sub available_request
 			  $self->{books}->available($sku, @$request{qw(last_asked told)});
 			$self->fails($request, $answer,
 				"between $least and $most are available")
-			  if $available < $least || $available > $most;
+			  if $available < $least || $available > ($most > 0 ? $most : 0);
 		}
 	};
 }
@@ -1316,6 +1317,8 @@ sub stock_request
 			my ($least, $most) =
 			  $books->available_to_buyer($sku, $request->{last_asked},
 				$request->{told});
+			# safety stock is kept from buyers, not from the shop
+			$_ += $stock->{safety} foreach $least, $most;
 
 			if ($option{force})
 			{
@@ -1334,6 +1337,7 @@ sub stock_request
 			$self->judge_forced($answer, $request, $sku, -$delta, $least)
 			  if $option{force} && $delta < 0;
 			$stock->{on_hand} += $delta;
+			$stock->{safety} = $option{safety} if defined $option{safety};
 			$stock->{version}++;
 			($least, $most) = $books->available($sku, $request->{last_asked},
 				$request->{told});
@@ -1342,7 +1346,7 @@ sub stock_request
 			  )
 			  if $row->[0] != $stock->{on_hand}
 			  || $row->[2] < ($least > 0 ? $least : 0)
-			  || $row->[2] > $most
+			  || $row->[2] > ($most > 0 ? $most : 0)
 			  || $row->[3] != $stock->{version};
 		}
 	};
@@ -1619,6 +1623,41 @@ sub ask_set_stripes
 }
 
 # On sale or not; another price.
+# Safety stock, another than before, of SKUs in one row: what comes back to one
+# of several stripes may be sold while others are short of it.  Without
+# backorders: where there are any, nobody can say when there is too little.
+sub ask_set_policy
+{
+	my ($self, $intent) = @_;
+	my $sku = $self->pick_sku($intent->[2], 1);
+	my $safety = int($intent->[3] * 12);
+	my $request;
+
+	return if $self->{books}{sku}{$sku}{striped};
+
+	$safety++ if $safety == $self->{books}{sku}{$sku}{safety};
+	$request = $self->stock_request(
+		1, $sku,
+		'set_policy',
+		'inv_set_policy(?, ?::bigint, 0, ?)',
+		[ $sku, $safety, location_of($sku) ],
+		replayed => 'replayed',
+		delta    => 0,
+		safety   => $safety,
+		find     => sub {
+			return $self->{session}->value(
+				'SELECT (sum(min_available) = ?::bigint)::integer FROM inv_stock JOIN inv_item USING (item_id) WHERE sku = ?',
+				$safety, $sku);
+		});
+	$request->{books_after} = sub {
+		my $books = $self->{books}->copy;
+		$books->{sku}{$sku}{safety} = $safety;
+		$books->{sku}{$sku}{version}++;
+		return $books;
+	};
+	return $request;
+}
+
 sub ask_selling
 {
 	my ($self, $intent, $own) = @_;
