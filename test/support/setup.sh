@@ -66,10 +66,14 @@ log=$build/setup.log
 # include directory lets us set it for just this installation.
 no_cluster=/etc/postgresql-common/createcluster.d/inventory_reservation.conf
 
-# Likewise, the package of the exporter starts it, and again at each boot.  What
-# maintainer scripts may start is what policy-rc.d allows; where there is one
-# already (in most containers, to allow nothing) it is left alone.
-exporter=prometheus-postgres-exporter
+# Likewise, the packages of these services start them, and again at each boot.
+# What maintainer scripts may start is what policy-rc.d allows; where there is
+# one already (in most containers, to allow nothing) it is left alone.  What was
+# installed before is the user's own, and is left alone as well.
+services=()
+for package in prometheus-postgres-exporter pgbouncer; do
+    [[ " ${missing[*]} " != *" $package "* ]] || services+=("$package")
+done
 policy=/usr/sbin/policy-rc.d
 own_policy=
 clean_up() {
@@ -79,10 +83,12 @@ clean_up() {
 trap clean_up EXIT
 "${as_root[@]}" mkdir -p "${no_cluster%/*}"
 echo "create_main_cluster = false" | "${as_root[@]}" tee "$no_cluster" >/dev/null
-if [[ " ${missing[*]} " == *" $exporter "* && ! -e $policy ]]; then
+if [[ ${#services[@]} -gt 0 && ! -e $policy ]]; then
     own_policy=yes
-    printf '%s\n' '#!/bin/sh' "case \" \$* \" in *\" $exporter\"*) exit 101 ;; esac" |
-        "${as_root[@]}" tee "$policy" >/dev/null
+    {
+        echo '#!/bin/sh'
+        printf 'case " $* " in *" %s"*) exit 101 ;; esac\n' "${services[@]}"
+    } | "${as_root[@]}" tee "$policy" >/dev/null
     "${as_root[@]}" chmod 755 "$policy"
 fi
 
@@ -100,7 +106,7 @@ if ! apt_get install --no-install-recommends "${missing[@]}"; then
     echo "setup: installation failed; all of apt's output is in build/setup.log" >&2
     exit 1
 fi
-if [[ " ${missing[*]} " == *" $exporter "* ]]; then
-    "${as_root[@]}" update-rc.d "$exporter" disable >>"$log" 2>&1 ||
-        echo "setup: could not disable $exporter; it would start with the system" >&2
-fi
+for service in "${services[@]}"; do
+    "${as_root[@]}" update-rc.d "$service" disable >>"$log" 2>&1 ||
+        echo "setup: could not disable $service; it would start with the system" >&2
+done
