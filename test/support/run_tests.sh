@@ -340,7 +340,7 @@ declare -A directory=([builds]=test/builds [analysis]=test/analysis [fuzz]=test/
     [regress]=sql [isolation]=test/isolation/specs [pgtap]=test/pgtap [tap]=test/t
     [simulator]=test/simulator/short [examples]=test/examples)
 declare -A suffix=([builds]=.sh [analysis]=.sh [fuzz]=.sh [sanitized]=.sql [regress]=.sql [isolation]=.spec
-    [pgtap]=.sql [tap]=.pl [simulator]=.options)
+    [pgtap]=.sql [tap]=.pl [simulator]=.options [examples]=.pl)
 
 # In the background, or alone; its output goes to stdout.
 run_suite() {
