@@ -113,7 +113,8 @@ my $log = slurp_file("$dir/pgbouncer.log");
 my $logins = () = $log =~ /C-.*: postgres\/.* login attempt/g;
 cmp_ok($logins, '>=', $buyers, 'each over a connection of his own to pgbouncer');
 my $connections = () = through('pgbouncer', 'SHOW SERVERS') =~ /^S\|\w+\|postgres\|/mg;
-is($connections, $servers, "which has $servers to the server");
+cmp_ok($connections, '>', 0, 'which has some to the server');
+cmp_ok($connections, '<=', $servers, "and no more than $servers");
 
 # What the README says of settings: they stay with a connection that others get.
 through('single', q{SET inventory_reservation.default_ttl = '1h'});
