@@ -1,5 +1,5 @@
-# The examples of README.md work, and after them those of docs/operations.md:
-# every fenced block of SQL is run, in order, in one psql session for each file
+# The examples of README.md work, and after them those of docs/operations.md and
+# docs/migrating.md: every fenced block of SQL is run, in order, in one psql session for each file
 # on a fresh server, as a reader would paste them.  Where a block of text
 # follows, it is compared with what psql printed; elsewhere an error is a
 # failure.
@@ -142,6 +142,35 @@ foreach my $command ($node->safe_psql('postgres',
 {
 	is($node->psql('shop', $command), 0, "the job works: $command");
 }
+
+# What docs/migrating.md speaks of has been imported by then.
+my $dir = PostgreSQL::Test::Utils::tempdir;
+append_to_file("$dir/stock.csv", <<'CSV');
+sku,name,price,currency,on_hand,location
+MIXER001,"Mixer, 500 W",59.00,EUR,7,
+KETTLE002,"Kettle, 1 l",34.90,EUR,40,
+TOASTER002,"Toaster, red",29.90,EUR,12,
+CSV
+append_to_file("$dir/holds.csv", <<'CSV' =~ s/SOON/$node->safe_psql('shop', q(SELECT now() + '1 hour'))/ger);
+id,sku,quantity,customer,reference,expires_at,location
+7001,TOASTER002,1,31,A-2026-1188,SOON,
+7002,KETTLE002,3,32,A-2026-1189,SOON,
+7003,MIXER001,9,33,A-2026-1190,SOON,
+CSV
+my $manual = slurp_file("$FindBin::Bin/../../docs/migrating.md");
+my ($report) = $manual =~ m{^```sh\nexamples/migrate/import.sh stock.csv holds.csv\n```\n```text\n(.*?)^```}ms;
+{
+	local @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, 'shop');
+	IPC::Run::run(
+		[
+			"$FindBin::Bin/../../examples/migrate/import.sh",
+			"$dir/stock.csv", "$dir/holds.csv"
+		],
+		'<', \'', '>', \$out, '2>', \$err);
+	is($? >> 8, 3, 'a hold is not imported') or diag $err;
+}
+is(masked($out), masked($report), 'import.sh reports what docs/migrating.md says');
+examples_work('docs/migrating.md');
 
 is($node->safe_psql('shop', 'SELECT count(*) FROM inv.inv_check()'),
 	'0', 'the books are right afterwards');

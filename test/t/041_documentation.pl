@@ -131,8 +131,29 @@ my %names = map { $_->[0] => 1 } rows(qq{
 	SELECT proname FROM pg_proc p JOIN ($members) m
 	    ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	UNION SELECT relname FROM pg_class c WHERE relnamespace = 'inv'::regnamespace});
-%named = map { $_ => 1 } $readme =~ /\b(inv_[a-z_]+)/g;
-ok($names{$_}, "$_ exists") foreach sort keys %named;
+foreach my $file (qw(README.md docs/migrating.md examples/clients/README.md))
+{
+	%named = map { $_ => 1 } slurp_file("$FindBin::Bin/../../$file") =~ /\b(inv_[a-z_]+)/g;
+	cmp_ok(scalar(keys %named), '>', 0, "$file names what is there");
+	ok($names{$_}, "$_, of $file, exists") foreach sort keys %named;
+}
+
+# So does every file that a document leads to, and every heading.
+foreach my $file (qw(README.md docs/migrating.md examples/clients/README.md))
+{
+	my $text = slurp_file("$FindBin::Bin/../../$file");
+	(my $dir = "$FindBin::Bin/../../$file") =~ s{[^/]*$}{};
+	foreach my $link ($text =~ /\]\(([^():\s]+)\)/g)
+	{
+		my ($path, $heading) = split /#/, $link;
+		my $target = $path ? "$dir$path" : "$FindBin::Bin/../../$file";
+		ok(-e $target, "$file leads to $link") or next;
+		next if !defined $heading;
+		my %headings = map { lc(s/[^\w\s-]//gr =~ s/\s/-/gr) => 1 }
+		  slurp_file($target) =~ /^#+ (.*)$/mg;
+		ok($headings{$heading}, "$file leads to a heading: $link");
+	}
+}
 
 $node->stop;
 done_testing();
