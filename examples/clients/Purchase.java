@@ -47,8 +47,8 @@ public class Purchase {
         Properties settings = new Properties();
         settings.setProperty("user", env.getOrDefault("PGUSER", System.getProperty("user.name")));
         settings.setProperty("password", env.getOrDefault("PGPASSWORD", ""));
-        // Prepared statements that the driver makes by itself would stay in a
-        // connection that pgbouncer gives to others.
+        // A statement that is prepared and kept may be missing in the next
+        // connection that pgbouncer gives us.
         settings.setProperty("prepareThreshold", "0");
         Connection made = DriverManager.getConnection(String.format("jdbc:postgresql://%s:%s/%s",
             env.getOrDefault("PGHOST", "localhost"), env.getOrDefault("PGPORT", "5432"),

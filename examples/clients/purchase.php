@@ -39,8 +39,9 @@ function transaction(callable $work): mixed
 
     for ($attempt = 1; ; $attempt++) {
         try {
-            // Goes by PGHOST and so on.  Prepared statements that PDO makes by
-            // itself would stay in a connection that pgbouncer gives to others.
+            // Goes by PGHOST and so on.  A statement that is prepared and kept
+            // may be another client's in the next connection that pgbouncer
+            // gives us.
             $db ??= new PDO('pgsql:', options: [PDO::PGSQL_ATTR_DISABLE_PREPARES => true]);
             $db->beginTransaction();
             $result = $work($db);

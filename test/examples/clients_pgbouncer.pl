@@ -121,10 +121,26 @@ through('single', q{SET inventory_reservation.default_ttl = '1h'});
 is(through('single', 'SHOW inventory_reservation.default_ttl'),
 	'1h', 'a setting of one session meets another');
 
+# And of prepared statements, which PDO names alike in every client.
+my $two_clients = q{
+	foreach ([1, 2] as $n) {
+		$db[$n] = new PDO('pgsql:', options: [PDO::PGSQL_ATTR_DISABLE_PREPARES => $argv[1] === 'without']);
+		$kept[$n] = $db[$n]->prepare("SELECT $n * ?::integer");
+		$kept[$n]->execute([1]);
+	}
+	$kept[1]->execute([1]);
+	echo $kept[1]->fetchColumn();};
+foreach my $how (qw(with without))
+{
+	local @ENV{qw(PGHOST PGPORT PGDATABASE PGUSER)} = ('127.0.0.1', $port, 'single', $user);
+	IPC::Run::run([ 'php', '-r', $two_clients, '--', $how ], '<', \'', '>&', \my $said);
+	is($said, $how eq 'with' ? 2 : 1, "whose statement a client runs $how statements that are kept");
+}
+
 $bouncer->signal('INT');
 $bouncer->finish;
 $log = slurp_file("$dir/pgbouncer.log");
-unlike($log, qr/unsupported|prepared statement/, 'pgbouncer has met nothing it does not know');
+unlike($log, qr/unsupported/, 'pgbouncer has met nothing it does not know');
 
 books_are_right($node);
 
