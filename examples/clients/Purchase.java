@@ -22,9 +22,9 @@ import java.util.concurrent.ThreadLocalRandom;
 public class Purchase {
     static final int ATTEMPTS = 8;
     static final List<String> LOST_A_RACE = List.of("40001", "40P01");
-    // The hold died while it was paid, and its units are sold, or the shop has
-    // stopped selling them or cancelled it.
-    static final List<String> GONE = List.of("IV001", "IV006", "IV008");
+    // The hold died while it was paid, and its units are sold or more than the buyer
+    // may have by now; or the shop has stopped selling them, or cancelled the hold.
+    static final List<String> GONE = List.of("IV001", "IV006", "IV007", "IV008");
 
     record Hold(UUID id, String status, long available, String total) {}
 

@@ -20,9 +20,9 @@ import psycopg2
 
 ATTEMPTS = 8
 LOST_A_RACE = ("40001", "40P01")
-# The hold died while it was paid, and its units are sold, or the shop has
-# stopped selling them or cancelled it.
-GONE = ("IV001", "IV006", "IV008")
+# The hold died while it was paid, and its units are sold or more than the buyer
+# may have by now; or the shop has stopped selling them, or cancelled the hold.
+GONE = ("IV001", "IV006", "IV007", "IV008")
 
 connection = None
 

@@ -110,9 +110,10 @@ if ! transaction <<'SQL'; then
                            payment_status => 'paid', retake => true);
 SQL
     case $state in
-        # The hold died while it was paid, and its units are sold, or the shop
-        # has stopped selling them or cancelled it.
-        IV001 | IV006 | IV008)
+        # The hold died while it was paid, and its units are sold or more than
+        # the buyer may have by now; or the shop has stopped selling them, or
+        # cancelled the hold.
+        IV001 | IV006 | IV007 | IV008)
             refund
             not_bought "too late, payment returned"
             ;;
