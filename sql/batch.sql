@@ -81,7 +81,7 @@ SELECT row_number() OVER (), list.* FROM (VALUES
     ('listing closed', 'CLOSED', 1, NULL, NULL, 'IV006'),
     ('listing over', 'PAST', 1, NULL, NULL, 'IV006'),
     ('never any stock', 'EMPTY', 1, NULL, NULL, 'IV001'),
-    ('stock elsewhere', 'ELSEWHERE', 1, NULL, NULL, 'IV001'),
+    ('stock elsewhere', 'ELSEWHERE', 1, NULL, NULL, NULL),
     ('short', 'B', 101, NULL, NULL, 'IV001'),
     ('key used for another SKU', 'B', 2, 'used', 'ann', 'IV005'),
     ('key used for another quantity', 'A', 3, 'used', 'ann', 'IV005'),
@@ -291,7 +291,7 @@ SELECT * FROM pg_temp.written($$SELECT inv.inv_reserve_batch('{A,B,NOSUCH,EMPTY}
 -- and, where all are refused, take not even a transaction id
 BEGIN;
 SELECT error FROM inv.inv_reserve_batch(
-    '{EMPTY,ELSEWHERE,NOSUCH,CLOSED,B,A,EMPTY,NULL}', '{1,1,1,1,1000,2,1,1}', '{n1,n2,n3,n4,n5,used,n1,n7}', NULL, '1 hour');
+    '{EMPTY,EMPTY,NOSUCH,CLOSED,B,A,EMPTY,NULL}', '{1,1,1,1,1000,2,1,1}', '{n1,n2,n3,n4,n5,used,n1,n7}', NULL, '1 hour');
 SELECT replayed, error FROM inv.inv_reserve_batch('{A,A,EMPTY}', '{2,2,1}', '{used,used,NULL}', '{ann,ann,ann}', '1 hour');
 SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
 COMMIT;

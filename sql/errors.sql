@@ -178,11 +178,6 @@ SELECT outcome($$SELECT inv.inv_set_stock('A', 9007199254740993)$$);
 SELECT outcome($$SELECT inv.inv_set_stripes('A', 257)$$);
 
 -- 0A000: what a later version will do
-SELECT outcome($$SELECT inv.inv_reserve('A', split => true)$$);
-SELECT outcome($$SELECT inv.inv_try_reserve('A', split => true)$$);
-SELECT outcome($$SELECT inv.inv_reserve_cart('{A}', '{1}', split => true)$$);
-SELECT outcome($$SELECT inv.inv_try_reserve_cart('{A}', '{1}', split => true)$$);
-SELECT outcome($$SELECT inv.inv_reserve_lines('[{"sku": "A", "quantity": 1}]', split => true)$$);
 SELECT outcome($$SELECT inv.inv_join_waitlist('A', 1, 'ann')$$);
 SELECT outcome($$SELECT inv.inv_leave_waitlist('A', 'ann')$$);
 

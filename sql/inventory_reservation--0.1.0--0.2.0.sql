@@ -132,10 +132,49 @@ COMMENT ON FUNCTION inv_set_item IS 'Changes what is given and leaves the rest; 
 SELECT pg_catalog.pg_extension_config_dump('inv_customer_line', '');
 
 /* ------------------------------------------------------------------------
+ * Locations to choose from
+ * ------------------------------------------------------------------------ */
+
+CREATE FUNCTION inv_location_changed()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'inv_location_changed';
+COMMENT ON FUNCTION inv_location_changed IS 'Has sessions read the list of locations again. Only for the trigger of inv_location.';
+REVOKE ALL ON FUNCTION inv_location_changed() FROM PUBLIC;
+
+CREATE TRIGGER inv_location_changed
+	AFTER INSERT OR UPDATE OR DELETE ON inv_location
+	FOR EACH STATEMENT EXECUTE FUNCTION inv_location_changed();
+COMMENT ON TRIGGER inv_location_changed ON inv_location IS 'Has sessions read the list of locations again.';
+
+COMMENT ON COLUMN inv_location.priority IS 'Lowest is filled from first; of one priority, the lowest location_id. May be changed by hand.';
+COMMENT ON TYPE inv_hold IS 'A hold. available: units of the SKU left where it was taken from, what dead holds still hold not counted (for a cart: of the line that has least left; of a SKU in stripes: at least so many, those on the stripe it was taken from). When stock was short reservation_id is NULL and available is what there is, dead holds counted as free.';
+COMMENT ON TYPE inv_cart_hold IS 'A hold of several SKUs, or, with reservation_id NULL, the lines that were short: [{"sku", "location", "requested", "available"}]. location is the one that has most; NULL with split, where available is that of all together.';
+COMMENT ON FUNCTION inv_reserve IS 'Holds quantity units of a SKU for ttl, or raises IV001 when stock is short. Without a location they come from the first, by priority, that has them all; with split from several, where none has. With a key, a repeat returns the first result.';
+COMMENT ON FUNCTION inv_available IS 'Units of a SKU that could be held now, dead holds counted as free; never negative. Without a location: at all of them together, of which one buyer gets all only with split.';
+COMMENT ON FUNCTION inv_add_location IS 'Adds a place where stock is kept and returns its location_id. What is sold without naming a location comes from the one with the lowest priority that has it all.';
+
+/* ------------------------------------------------------------------------
  * A barrier: buyers read it, and may not see items that are not in it
  * ------------------------------------------------------------------------ */
 
 ALTER VIEW inv_availability SET (security_barrier);
+
+CREATE VIEW inv_total_availability WITH (security_barrier) AS
+SELECT stock.sku,
+	   min(stock.name) AS name,
+	   count(*) AS locations,
+	   sum(stock.on_hand)::bigint AS on_hand,
+	   sum(stock.reserved)::bigint AS reserved,
+	   sum(stock.dead)::bigint AS dead,
+	   least(sum(stock.available), 9007199254740992)::bigint AS available,
+	   max(stock.available) AS available_at_one,
+	   bool_or(stock.on_sale) AS on_sale,
+	   min(stock.unit_price) AS unit_price,
+	   min(stock.currency) AS currency
+  FROM inv_availability AS stock
+ GROUP BY stock.sku;
+COMMENT ON VIEW inv_total_availability IS 'Stock of each SKU over all locations, in units. available: what can be held with split. available_at_one: what can be held without, at the location that has most.';
 
 /* ------------------------------------------------------------------------
  * inv_check(): whether a line was dead is told by when it was closed, and not

@@ -313,7 +313,7 @@ COMMENT ON TABLE inv_location IS 'Where stock is kept. The location ''default'' 
 COMMENT ON COLUMN inv_location.location_id IS 'Key; 0 is the default location.';
 COMMENT ON COLUMN inv_location.code IS 'The name by which callers ask for the location, 1 to 255 bytes.';
 COMMENT ON COLUMN inv_location.name IS 'Name for people.';
-COMMENT ON COLUMN inv_location.priority IS 'Lowest is filled from first.';
+COMMENT ON COLUMN inv_location.priority IS 'Lowest is filled from first; of one priority, the lowest location_id. May be changed by hand.';
 COMMENT ON COLUMN inv_location.created_at IS 'When the location was added.';
 
 COMMENT ON TABLE inv_stock IS 'Units of an item at a location. available = on_hand - reserved - min_available. Change it through the functions: a hand-written UPDATE is not in the ledger, and inv_check() will say so.';
@@ -481,7 +481,7 @@ CREATE TYPE inv_hold AS (
 	replayed boolean,
 	available bigint
 );
-COMMENT ON TYPE inv_hold IS 'A hold. available: units of the SKU left at the location, what dead holds still hold not counted (for a cart: of the line that has least left; of a SKU in stripes: at least so many, those on the stripe it was taken from). When stock was short reservation_id is NULL and available is what there is, dead holds counted as free.';
+COMMENT ON TYPE inv_hold IS 'A hold. available: units of the SKU left where it was taken from, what dead holds still hold not counted (for a cart: of the line that has least left; of a SKU in stripes: at least so many, those on the stripe it was taken from). When stock was short reservation_id is NULL and available is what there is, dead holds counted as free.';
 
 CREATE TYPE inv_cart_hold AS (
 	reservation_id uuid,
@@ -491,7 +491,7 @@ CREATE TYPE inv_cart_hold AS (
 	available bigint,
 	shortages jsonb
 );
-COMMENT ON TYPE inv_cart_hold IS 'A hold of several SKUs, or, with reservation_id NULL, the lines that were short: [{"sku", "location", "requested", "available"}].';
+COMMENT ON TYPE inv_cart_hold IS 'A hold of several SKUs, or, with reservation_id NULL, the lines that were short: [{"sku", "location", "requested", "available"}]. location is the one that has most; NULL with split, where available is that of all together.';
 
 CREATE TYPE inv_batch_hold AS (
 	reservation_id uuid,
@@ -627,7 +627,7 @@ CREATE FUNCTION inv_reserve(
 RETURNS inv_hold
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_reserve';
-COMMENT ON FUNCTION inv_reserve IS 'Holds quantity units of a SKU for ttl, or raises IV001 when stock is short. With a key, a repeat returns the first result.';
+COMMENT ON FUNCTION inv_reserve IS 'Holds quantity units of a SKU for ttl, or raises IV001 when stock is short. Without a location they come from the first, by priority, that has them all; with split from several, where none has. With a key, a repeat returns the first result.';
 
 CREATE FUNCTION inv_try_reserve(
 	sku text, quantity bigint DEFAULT 1, key text DEFAULT NULL,
@@ -710,7 +710,7 @@ CREATE FUNCTION inv_available(sku text, location text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'inv_available';
-COMMENT ON FUNCTION inv_available IS 'Units of a SKU that could be held now, dead holds counted as free; never negative. Without a location: at the default one.';
+COMMENT ON FUNCTION inv_available IS 'Units of a SKU that could be held now, dead holds counted as free; never negative. Without a location: at all of them together, of which one buyer gets all only with split.';
 
 CREATE FUNCTION inv_reservation_status(reservation_id uuid)
 RETURNS inv_reservation_state
@@ -807,7 +807,18 @@ CREATE FUNCTION inv_add_location(
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_add_location';
-COMMENT ON FUNCTION inv_add_location IS 'Adds a place where stock is kept and returns its location_id.';
+COMMENT ON FUNCTION inv_add_location IS 'Adds a place where stock is kept and returns its location_id. What is sold without naming a location comes from the one with the lowest priority that has it all.';
+
+CREATE FUNCTION inv_location_changed()
+RETURNS trigger
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'inv_location_changed';
+COMMENT ON FUNCTION inv_location_changed IS 'Has sessions read the list of locations again. Only for the trigger of inv_location.';
+
+CREATE TRIGGER inv_location_changed
+	AFTER INSERT OR UPDATE OR DELETE ON inv_location
+	FOR EACH STATEMENT EXECUTE FUNCTION inv_location_changed();
+COMMENT ON TRIGGER inv_location_changed ON inv_location IS 'Has sessions read the list of locations again.';
 
 CREATE FUNCTION inv_receive(
 	sku text, quantity bigint, location text DEFAULT NULL,
@@ -977,6 +988,22 @@ SELECT item.sku,
 		   AND line.status = 'active'
 		   AND line.expires_at <= statement_timestamp()) AS dead;
 COMMENT ON VIEW inv_availability IS 'Stock of each SKU at each location, in units. dead: under holds whose time is over, not swept yet, and free for the next buyer.';
+
+CREATE VIEW inv_total_availability WITH (security_barrier) AS
+SELECT stock.sku,
+	   min(stock.name) AS name,
+	   count(*) AS locations,
+	   sum(stock.on_hand)::bigint AS on_hand,
+	   sum(stock.reserved)::bigint AS reserved,
+	   sum(stock.dead)::bigint AS dead,
+	   least(sum(stock.available), 9007199254740992)::bigint AS available,
+	   max(stock.available) AS available_at_one,
+	   bool_or(stock.on_sale) AS on_sale,
+	   min(stock.unit_price) AS unit_price,
+	   min(stock.currency) AS currency
+  FROM inv_availability AS stock
+ GROUP BY stock.sku;
+COMMENT ON VIEW inv_total_availability IS 'Stock of each SKU over all locations, in units. available: what can be held with split. available_at_one: what can be held without, at the location that has most.';
 
 CREATE VIEW inv_reservation_lines AS
 SELECT line.reservation_id,

@@ -33,7 +33,7 @@ SELECT on_hand, available FROM inv.inv_set_policy('SAFE');
 -- each location has its own
 SELECT location, on_hand, available FROM inv.inv_set_policy('SAFE', 2, location => 'store');
 SELECT available FROM inv.inv_receive('SAFE', 3, 'store');
-SELECT inv.inv_available('SAFE') AS here, inv.inv_available('SAFE', 'store') AS there;
+SELECT inv.inv_available('SAFE', 'default') AS here, inv.inv_available('SAFE', 'store') AS there;
 SELECT * FROM inv.inv_check();
 
 --

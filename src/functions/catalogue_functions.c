@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -20,12 +21,14 @@
 
 #include "functions/arguments.h"
 #include "records/item.h"
+#include "records/location_list.h"
 #include "table/sql.h"
 
 PG_FUNCTION_INFO_V1(inv_add_item);
 PG_FUNCTION_INFO_V1(inv_set_item);
 PG_FUNCTION_INFO_V1(inv_rename_item);
 PG_FUNCTION_INFO_V1(inv_add_location);
+PG_FUNCTION_INFO_V1(inv_location_changed);
 
 /* Arguments of inv_add_item() and inv_set_item(), which have the same ones. */
 enum ItemArgument
@@ -370,6 +373,23 @@ inv_add_location(PG_FUNCTION_ARGS)
 				 errmsg("location \"%s\" already exists", code)));
 	location_id = DatumGetInt32(sql_value(0, 1, &isnull));
 	sql_end(call);
+	/* version 0.1.0 of the extension has no trigger that would tell */
+	location_list_changed(call_open(call, TABLE_LOCATION)->relation);
 	call_end(call);
 	PG_RETURN_INT32(location_id);
+}
+
+/*
+ * A trigger, fired by every statement that changes rows of inv_location:
+ * sessions read the list of locations again.  Raises 39P01 for any other call.
+ */
+Datum
+inv_location_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("inv_location_changed() can only be called as a trigger")));
+	location_list_changed(((TriggerData *) fcinfo->context)->tg_relation);
+	PG_RETURN_POINTER(NULL);
 }

@@ -117,6 +117,7 @@ static const Grantable routines[] = {
 /* Tables and views, to be read. */
 static const Grantable relations[] = {
 	{"inv_availability", READS},
+	{"inv_total_availability", READS},
 	{"inv_reservation_lines", OPERATOR | AUDITOR},
 	{"inv_active_holds", OPERATOR | AUDITOR},
 	{"inv_stat", OPERATOR | AUDITOR},

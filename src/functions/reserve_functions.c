@@ -16,6 +16,7 @@
 #include "errors.h"
 #include "functions/arguments.h"
 #include "rules/reserve_steps.h"
+#include "rules/sourcing.h"
 #include "statistics/statistics.h"
 
 PG_FUNCTION_INFO_V1(inv_reserve);
@@ -41,8 +42,7 @@ read_request(FunctionCallInfo fcinfo, int first, const char *scope,
 	request->reference = argument_optional_name(fcinfo, first + 4, "reference");
 	request->metadata = PG_ARGISNULL(first + 5) ? (Datum) 0
 		: PG_GETARG_DATUM(first + 5);
-	if (argument_bool(fcinfo, first + 6, "split"))
-		report_not_built("split => true");
+	request->split = argument_bool(fcinfo, first + 6, "split");
 
 	key_begin(&request->keyed, scope, key);
 	if (key == NULL)
@@ -55,6 +55,9 @@ read_request(FunctionCallInfo fcinfo, int first, const char *scope,
 	if (request->metadata != (Datum) 0)
 		key_argument_jsonb(&request->keyed, "metadata",
 						   DatumGetJsonbP(request->metadata));
+	/* left out where it is false: keys may be older than it */
+	if (request->split)
+		key_argument_text(&request->keyed, "split", "true");
 }
 
 /* Add the lines of a cart to what its key remembers. */
@@ -66,9 +69,12 @@ remember_lines(ReserveRequest *request)
 						request->count);
 }
 
-/* [{"sku", "location", "requested", "available"}] */
+/*
+ * [{"sku", "location", "requested", "available"}]; the location is the one that
+ * has so many, null where several have them together.
+ */
 static Datum
-shortages_jsonb(const ReserveRequest *request, const ReserveResult *result)
+shortages_jsonb(Call *call, const ReserveResult *result)
 {
 	StringInfoData json;
 
@@ -80,8 +86,10 @@ shortages_jsonb(const ReserveRequest *request, const ReserveResult *result)
 		appendStringInfoString(&json, i == 0 ? "[{\"sku\":" : ",{\"sku\":");
 		escape_json(&json, shortage->sku);
 		appendStringInfoString(&json, ",\"location\":");
-		escape_json(&json, request->location ? request->location
-					: DEFAULT_LOCATION_CODE);
+		if (shortage->of_several)
+			appendStringInfoString(&json, "null");
+		else
+			escape_json(&json, location_code(call, shortage->location_id));
 		appendStringInfo(&json, ",\"requested\":" INT64_FORMAT
 						 ",\"available\":" INT64_FORMAT "}",
 						 shortage->requested, shortage->available);
@@ -114,7 +122,7 @@ run_reserve(FunctionCallInfo fcinfo, const char *name, ReserveRequest *request,
 	}
 	else if (return_shortages)
 	{
-		values[5] = shortages_jsonb(request, &result);
+		values[5] = shortages_jsonb(call, &result);
 		nulls[5] = false;
 	}
 	values[3] = BoolGetDatum(result.replayed);
@@ -291,7 +299,8 @@ inv_reserve_lines(PG_FUNCTION_ARGS)
 }
 
 /*
- * Units of a SKU that could be held now.  Raises IV004, IV010.
+ * Units of a SKU that could be held now, at one location or, with split, at all
+ * of them together.  Raises IV004, IV010.
  */
 Datum
 inv_available(PG_FUNCTION_ARGS)
@@ -300,15 +309,12 @@ inv_available(PG_FUNCTION_ARGS)
 	char	   *location = argument_optional_name(fcinfo, 1, "location");
 	Call	   *call = call_begin("inv_available()", CALL_READS);
 	CatalogueItem item;
-	StockSet	stock = {0};
-	int32		location_id;
+	Sources		sources;
 	int64		units;
 
 	item_require(call, sku, &item);
-	location_id = location_require(call, location);
-	stock_add_sku(call, &stock, item.item_id, location_id);
-	units = available_now(call, &stock, item.item_id, location_id,
-						  UNLIMITED_UNITS);
+	sources_of(call, location, true, &sources);
+	units = sourcing_available(call, &sources, item.item_id);
 	call_end(call);
 	PG_RETURN_INT64(units);
 }

@@ -87,6 +87,9 @@ extern void stock_add_home(Call *call, StockSet *set, StockKey key);
 extern void stock_lock(Call *call, StockSet *set);
 extern void stock_lock_sku(Call *call, StockSet *set, int64 item_id,
 						   int32 location_id);
+extern bool stock_lock_enough(Call *call, StockSet *set, int64 item_id,
+							  int32 location_id, int64 units,
+							  const StockRow *near);
 extern void stock_lock_units(Call *call, StockSet *set, int64 item_id,
 							 int32 location_id, int64 units,
 							 const StockRow *near);

@@ -390,12 +390,14 @@ ring_next(Call *call, RingWalk *ring, StockRow *row)
 #define MAX_WAITS 3
 
 /*
- * Lock one row of a SKU that has "units" to spare, and add it.  False if there
- * is none: then nothing of the SKU is locked.
+ * Lock one row of a SKU at a location that has "units" to spare, and add it.
+ * False if there is none: then no more of the SKU is locked than was before.
+ * "near" is what stock_near() has found, or NULL.  The caller holds no row of
+ * the SKU, nor of one that comes later.  Raises 40001.
  */
-static bool
-lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
-			int64 units, const StockRow *near)
+bool
+stock_lock_enough(Call *call, StockSet *set, int64 item_id, int32 location_id,
+				  int64 units, const StockRow *near)
 {
 	OpenTable  *table = call_open(call, TABLE_STOCK);
 
@@ -447,7 +449,7 @@ void
 stock_lock_units(Call *call, StockSet *set, int64 item_id, int32 location_id,
 				 int64 units, const StockRow *near)
 {
-	if (!lock_enough(call, set, item_id, location_id, units, near))
+	if (!stock_lock_enough(call, set, item_id, location_id, units, near))
 		stock_lock_sku(call, set, item_id, location_id);
 }
 

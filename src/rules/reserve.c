@@ -13,7 +13,8 @@
  * 4. the key is claimed, while no other lock is held; where items limit
  *    customers, this one is locked, and asked about again;
  * 5. stock is locked, SKU by SKU in the order of their keys: one row that has
- *    enough, or else all rows of the SKU.  Only what they say *now* counts;
+ *    enough, or else all rows of the SKU.  Only what they say *now* counts.
+ *    From which location a line comes is decided there (rules/sourcing.c);
  * 6. short lines reclaim dead holds on the rows locked (rules/reclaim.c);
  * 7. only when every line can be had is anything written.
  *
@@ -29,16 +30,18 @@
 #include "rules/purchase_limit.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
+#include "rules/sourcing.h"
 
 /* A line as it is wanted: one a SKU, in the buyer's order. */
 typedef struct WantedLine
 {
 	CatalogueItem item;
 	int64		quantity;		/* units */
-	int64		available;		/* units found, dead holds included */
+	Sourcing	sourcing;		/* units found, dead holds included */
 	bool		looked_near;	/* the next two are known */
 	bool		near_suffices;
-	StockRow	near;			/* a hint: the stripe to begin at */
+	StockRow	near;			/* a hint: the stripe to begin at, at the
+								 * location to be filled from first */
 } WantedLine;
 
 /* All that one call of reserve() works on. */
@@ -46,7 +49,7 @@ typedef struct Reserving
 {
 	Call	   *call;
 	ReserveRequest *request;
-	int32		location_id;
+	Sources		sources;		/* of all lines; count 0: not looked up yet */
 	int			count;
 	WantedLine *lines;
 	StockSet	stock;
@@ -153,15 +156,20 @@ list_shortages(const Reserving *reserving, ReserveResult *result)
 	for (int i = 0; i < reserving->count; i++)
 	{
 		const WantedLine *line = &reserving->lines[i];
+		const Sourcing *sourcing = &line->sourcing;
 
-		result->available = Min(result->available, Max(line->available, 0));
-		if (line->available < line->quantity)
+		result->available = Min(result->available,
+								Max(sourcing->available, 0));
+		if (sourcing->available < line->quantity)
 		{
 			Shortage   *shortage = &result->shortages[result->shortage_count++];
 
 			shortage->sku = line->item.sku;
+			shortage->location_id = sourcing->location_id;
+			shortage->of_several = sourcing->of_several;
 			shortage->requested = line->quantity;
-			shortage->available = Max(line->available, 0);
+			shortage->available = Max(sourcing->available, 0);
+			shortage->in_all = sourcing->in_all;
 		}
 	}
 	return result->shortage_count > 0;
@@ -172,6 +180,7 @@ void
 reserve_report_shortage(const ReserveResult *result)
 {
 	StringInfoData detail;
+	bool		split_helps = true;
 
 	initStringInfo(&detail);
 	for (int i = 0; i < result->shortage_count; i++)
@@ -180,9 +189,14 @@ reserve_report_shortage(const ReserveResult *result)
 
 		appendStringInfo(&detail,
 						 "%sSKU \"%s\": " INT64_FORMAT " requested, "
-						 INT64_FORMAT " available.",
+						 INT64_FORMAT " available",
 						 i > 0 ? " " : "", shortage->sku, shortage->requested,
 						 shortage->available);
+		if (shortage->in_all > shortage->available)
+			appendStringInfo(&detail, " at one location, " INT64_FORMAT " in all",
+							 shortage->in_all);
+		appendStringInfoChar(&detail, '.');
+		split_helps = split_helps && shortage->in_all >= shortage->requested;
 	}
 	ereport(ERROR,
 			(rejection(ERRCODE_INV_INSUFFICIENT_STOCK),
@@ -191,7 +205,10 @@ reserve_report_shortage(const ReserveResult *result)
 					  result->shortages[0].sku)
 			 : errmsg("insufficient stock for %d of %d lines",
 					  result->shortage_count, result->lines),
-			 errdetail_internal("%s", detail.data)));
+			 errdetail_internal("%s", detail.data),
+			 split_helps
+			 ? errhint("With split => true they can come from several locations.")
+			 : 0));
 }
 
 /* The first result of a key; raises IV003 if it has been purged. */
@@ -223,7 +240,7 @@ is_same_hold(const Reserving *reserving, const pg_uuid_t *hold)
 	for (int i = 0; i < reserving->count; i++)
 	{
 		wanted[i].item_id = reserving->lines[i].item.item_id;
-		wanted[i].location_id = reserving->location_id;
+		wanted[i].location_id = reserving->sources.locations[0];
 		wanted[i].at_location = reserving->request->location != NULL;
 		wanted[i].quantity = reserving->lines[i].quantity;
 	}
@@ -295,13 +312,17 @@ look_near(Call *call, int32 location_id, WantedLine *line)
 		stock_near(call, line->item.item_id, location_id, &line->near) &&
 		!line->near.retired && stock_row_spare(&line->near) >= line->quantity;
 	if (line->near_suffices)
-		line->available = stock_row_spare(&line->near);
+	{
+		line->sourcing.location_id = location_id;
+		line->sourcing.available = stock_row_spare(&line->near);
+	}
 	return line->near_suffices;
 }
 
 /*
  * Look at the stock without locking it.  True if every line seems to be there:
- * on the stripe that we would begin at, or else on all of them.  The sum is of
+ * on the stripe that we would begin at, or else on all of them, or at another
+ * location.  The sum is of
  * one moment, and of one after any wait for the key: the stripe looked at
  * before is not taken into it, lest units that moved meanwhile be missed.
  */
@@ -313,13 +334,10 @@ look(Reserving *reserving, ReserveResult *result)
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
-		StockSet	stock = {0};
 
-		if (look_near(call, reserving->location_id, line))
-			continue;
-		stock_add_sku(call, &stock, line->item.item_id, reserving->location_id);
-		line->available = available_now(call, &stock, line->item.item_id,
-										reserving->location_id, line->quantity);
+		if (!look_near(call, reserving->sources.locations[0], line))
+			(void) sourcing_look(call, &reserving->sources, line->item.item_id,
+								 line->quantity, &line->sourcing);
 	}
 	return !list_shortages(reserving, result);
 }
@@ -346,10 +364,10 @@ lock_stock(Reserving *reserving)
 		ordered[i] = &reserving->lines[i];
 	qsort(ordered, reserving->count, sizeof(WantedLine *), compare_items);
 	for (int i = 0; i < reserving->count; i++)
-		stock_lock_units(reserving->call, &reserving->stock,
-						 ordered[i]->item.item_id, reserving->location_id,
-						 ordered[i]->quantity,
-						 ordered[i]->near_suffices ? &ordered[i]->near : NULL);
+		sourcing_lock(reserving->call, &reserving->stock, &reserving->sources,
+					  ordered[i]->item.item_id, ordered[i]->quantity,
+					  ordered[i]->near_suffices ? &ordered[i]->near : NULL,
+					  &ordered[i]->sourcing);
 }
 
 /*
@@ -364,10 +382,9 @@ decide(Reserving *reserving, TimestampTz now, LineList *dead,
 	{
 		WantedLine *line = &reserving->lines[i];
 
-		line->available = reclaim_units(reserving->call, &reserving->stock,
-										line->item.item_id,
-										reserving->location_id, line->quantity,
-										now, dead);
+		sourcing_decide(reserving->call, &reserving->stock,
+						&reserving->sources, line->item.item_id,
+						line->quantity, now, dead, &line->sourcing);
 	}
 	return !list_shortages(reserving, result);
 }
@@ -388,7 +405,10 @@ choose_ttl(const Reserving *reserving)
 	return ttl;
 }
 
-/* Write the lines of the hold, and take their units from the stock rows. */
+/*
+ * Write the lines of the hold, and take their units from the stock rows.  What
+ * comes from several locations is a line for each.
+ */
 static void
 take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 {
@@ -406,20 +426,26 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 	for (int i = 0; i < reserving->count; i++)
 	{
 		WantedLine *line = &reserving->lines[i];
+		int64		left = 0;
 
-		written.line_no = i + 1;
-		written.quantity = line->quantity;
-		take_units(reserving->call, &reserving->stock, &line->item,
-				   reserving->location_id, &written);
-		written.metadata = (Datum) 0;
-		result->available = Min(result->available,
-								Max(line->available - line->quantity, 0));
+		for (int j = 0; j < line->sourcing.part_count; j++)
+		{
+			const SourcedPart *part = &line->sourcing.parts[j];
+
+			written.line_no++;
+			written.quantity = part->units;
+			take_units(reserving->call, &reserving->stock, &line->item,
+					   part->location_id, &written);
+			written.metadata = (Datum) 0;
+			left += part->left;
+		}
+		result->available = Min(result->available, left);
 	}
 }
 
 /*
- * Is it the usual call: one SKU, on sale, of which the stripe to begin at seems
- * to have enough?  Then there is nothing to complain of before the key is
+ * Is it the usual call: one SKU, on sale, of which the stripe to begin at, where
+ * the shop's locations are filled from first, seems to have enough?  Then there is nothing to complain of before the key is
  * claimed, and it need not be looked up before.  Raises nothing, and leaves
  * what it has found for want_lines() and look().
  */
@@ -436,12 +462,12 @@ is_plain(Reserving *reserving)
 	line->quantity = request->quantities[0];
 	if (!item_find(call, request->skus[0], &line->item))
 		return false;
-	reserving->location_id = DEFAULT_LOCATION_ID;
 	reserving->lines = line;
 	reserving->count = 1;
+	sources_of(call, NULL, request->split, &reserving->sources);
 	return !limits_customers(&line->item) &&
 		item_on_sale(&line->item, GetCurrentTimestamp()) &&
-		look_near(call, DEFAULT_LOCATION_ID, line);
+		look_near(call, reserving->sources.locations[0], line);
 }
 
 /*
@@ -468,7 +494,9 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 			replay_or_report(call, &request->keyed, result);
 			return;
 		}
-		reserving.location_id = location_require(call, request->location);
+		if (reserving.sources.count == 0)
+			sources_of(call, request->location, request->split,
+					   &reserving.sources);
 		want_lines(&reserving);
 		check_listings(&reserving, GetCurrentTimestamp());
 		check_currency(&reserving);

@@ -19,7 +19,8 @@ typedef struct ReserveRequest
 	char	  **skus;
 	int64	   *quantities;		/* units, each in range */
 	char	   *customer;
-	char	   *location;		/* NULL: the default one */
+	char	   *location;		/* NULL: whichever has it all, by priority */
+	bool		split;			/* a line may come from several locations */
 	char	   *reference;
 	int64		ttl;			/* microseconds; 0: the items' or the default */
 	Datum		metadata;		/* jsonb, 0 for null */
@@ -30,8 +31,11 @@ typedef struct ReserveRequest
 typedef struct Shortage
 {
 	char	   *sku;
+	int32		location_id;	/* the one that has most */
+	bool		of_several;		/* "available" is at several locations */
 	int64		requested;		/* units */
 	int64		available;		/* units */
+	int64		in_all;			/* units, where locations were to choose from */
 } Shortage;
 
 typedef struct ReserveResult

@@ -8,7 +8,9 @@
  * a single reserve (reserve.c), each step for all requests before the next, so
  * that the lock order holds: all keys, in their order, before any stock, and
  * stock SKU by SKU.  A SKU is looked up, locked and written once, however many
- * ask for it.
+ * ask for it.  Each request comes from the first location, by priority, that has
+ * it all: from one row, if the first with anything has enough for everybody,
+ * else all rows of the SKU are locked.
  *
  * Where a SKU does not suffice for all, those who come first in the batch are
  * served first, and a smaller request may get what a larger one before it
@@ -25,6 +27,7 @@
 #include "rules/reclaim.h"
 #include "rules/reserve_batch.h"
 #include "rules/reserve_steps.h"
+#include "rules/sourcing.h"
 
 typedef struct Batch
 {
@@ -32,6 +35,7 @@ typedef struct Batch
 	BatchRequest *requests;		/* in the caller's order */
 	int			count;
 	BatchRequest **ordered;		/* scratch: some of them in another order */
+	Sources		sources;		/* any location */
 	StockSet	stock;
 	MemoryContext scratch;		/* for one request */
 } Batch;
@@ -319,22 +323,22 @@ look(Batch *batch)
 	begin_groups(batch, &group);
 	while (next_group(&group))
 	{
-		int64		available;
-		StockSet	stock = {0};
+		Sourcing	sourcing = {0};
 		StockRow	near;
 
-		if (stock_near(batch->call, group.item_id, DEFAULT_LOCATION_ID, &near) &&
+		if (stock_near(batch->call, group.item_id, batch->sources.locations[0],
+					   &near) &&
 			!near.retired && stock_row_spare(&near) >= group.units)
 			continue;
-		stock_add_sku(batch->call, &stock, group.item_id, DEFAULT_LOCATION_ID);
-		available = available_now(batch->call, &stock, group.item_id,
-								  DEFAULT_LOCATION_ID, group.units);
+		if (sourcing_look(batch->call, &batch->sources, group.item_id,
+						  group.units, &sourcing))
+			continue;
 		for (int i = 0; i < group.count; i++)
 		{
-			if (group.members[i]->quantity > available &&
+			if (group.members[i]->quantity > sourcing.available &&
 				!group.members[i]->has_it_already)
 				refuse(batch, group.members[i], ERRCODE_INV_INSUFFICIENT_STOCK,
-					   available);
+					   sourcing.available);
 		}
 	}
 }
@@ -379,8 +383,8 @@ lock_stock(Batch *batch)
 
 	begin_groups(batch, &group);
 	while (next_group(&group))
-		stock_lock_units(batch->call, &batch->stock, group.item_id,
-						 DEFAULT_LOCATION_ID, group.units, NULL);
+		sourcing_lock_first(batch->call, &batch->stock, &batch->sources,
+							group.item_id, group.units);
 }
 
 /* Free dead holds of SKUs that do not suffice for all who ask. */
@@ -392,9 +396,43 @@ reclaim(Batch *batch, TimestampTz now)
 
 	begin_groups(batch, &group);
 	while (next_group(&group))
-		(void) reclaim_units(batch->call, &batch->stock, group.item_id,
-							 DEFAULT_LOCATION_ID, group.units, now, &dead);
+	{
+		for (int i = 0; i < batch->sources.count; i++)
+		{
+			/* at each: whoever wants most must have it all from one */
+			if (reclaim_units(batch->call, &batch->stock, group.item_id,
+							  batch->sources.locations[i], group.units, now,
+							  &dead) >= group.units)
+				break;
+		}
+	}
 	reclaim_free(batch->call, &batch->stock, &dead, now);
+}
+
+/*
+ * Under the locks, the first location that has what a request wants; else the one
+ * that has most.  *spare is what it has.
+ */
+static int32
+choose_location(Batch *batch, const BatchRequest *request, int64 *spare)
+{
+	int32		chosen = batch->sources.locations[0];
+
+	*spare = PG_INT64_MIN;
+	for (int i = 0; i < batch->sources.count && *spare < request->quantity; i++)
+	{
+		int			count;
+		StockRow   *rows = stock_of_sku(&batch->stock, request->item.item_id,
+										batch->sources.locations[i], &count);
+		int64		units = stock_spare(rows, count);
+
+		if (units > *spare)
+		{
+			chosen = batch->sources.locations[i];
+			*spare = units;
+		}
+	}
+	return chosen;
 }
 
 /* Decide one request under the locks, and write its hold. */
@@ -402,10 +440,8 @@ static void
 serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 {
 	ReservationLine line = {0};
-	int			count;
-	StockRow   *rows = stock_of_sku(&batch->stock, request->item.item_id,
-									DEFAULT_LOCATION_ID, &count);
-	int64		spare = stock_spare(rows, count);
+	int64		spare;
+	int32		location_id = choose_location(batch, request, &spare);
 	int64		left = PG_INT64_MAX;
 
 	if (!item_on_sale(&request->item, now))
@@ -437,8 +473,7 @@ serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 	line.created_at = now;
 	line.expires_at = hold_expiry(now, ttl > 0 ? ttl
 								  : default_ttl(&request->item));
-	take_units(batch->call, &batch->stock, &request->item, DEFAULT_LOCATION_ID,
-			   &line);
+	take_units(batch->call, &batch->stock, &request->item, location_id, &line);
 
 	request->result.held = true;
 	request->result.status = RESERVATION_ACTIVE;
@@ -467,8 +502,8 @@ answer_repeat(Batch *batch, BatchRequest *request)
 }
 
 /*
- * Hold what each request asks for, at the default location, or say in its
- * "error" why not: IV001, IV003 (its first result has been purged), IV004,
+ * Hold what each request asks for, at the first location that has it, or say in
+ * its "error" why not: IV001, IV003 (its first result has been purged), IV004,
  * IV005, IV006, IV007, IV008, 22023.  A request that has an error already is left alone.  "ttl" in
  * microseconds, 0: the items' or the default.  Raises 40001.
  */
@@ -485,6 +520,7 @@ reserve_batch(Call *call, BatchRequest *requests, int count, int64 ttl)
 	look_keys_up(&batch);
 	find_items(&batch);
 	look_customers_up(&batch);
+	sources_of(call, NULL, false, &batch.sources);
 	look(&batch);
 	if (list_open(&batch) > 0)
 	{

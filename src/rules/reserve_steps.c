@@ -144,13 +144,17 @@ reserve_replay(Call *call, const KeyedCall *keyed, ReserveResult *result)
 	for (int i = 0; i < reservation.count; i++)
 		stock_add_sku(call, &stock, reservation.lines[i].stock.item_id,
 					  reservation.lines[i].stock.location_id);
-	for (int i = 0; i < reservation.count; i++)
+	for (int i = 0; i < reservation.count;)
 	{
-		StockKey	key = reservation.lines[i].stock;
+		int64		item_id = reservation.lines[i].stock.item_id;
+		int64		left = 0;
 
-		result->available = Min(result->available,
-								Max(spare_units(&stock, key.item_id,
-												key.location_id), 0));
+		/* lines of one SKU, from several locations, follow each other */
+		for (; i < reservation.count &&
+			 reservation.lines[i].stock.item_id == item_id; i++)
+			left += Max(spare_units(&stock, item_id,
+									reservation.lines[i].stock.location_id), 0);
+		result->available = Min(result->available, left);
 	}
 	return true;
 }

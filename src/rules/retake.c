@@ -159,7 +159,7 @@ find_units(Call *call, const Reservation *reservation, StockSet *stock,
 {
 	ReserveResult result = {0};
 
-	result.shortages = palloc(reservation->count * sizeof(Shortage));
+	result.shortages = palloc0(reservation->count * sizeof(Shortage));
 	for (int i = 0; i < reservation->count; i++)
 	{
 		const ReservationLine *line = &reservation->lines[i];
@@ -176,7 +176,8 @@ find_units(Call *call, const Reservation *reservation, StockSet *stock,
 			continue;
 		shortage->sku = item_sku(call, line->stock.item_id);
 		shortage->requested = line->quantity;
-		shortage->available = Max(units, 0);
+		shortage->location_id = line->stock.location_id;
+		shortage->available = shortage->in_all = Max(units, 0);
 		result.shortage_count++;
 	}
 	if (result.shortage_count > 0)

@@ -52,7 +52,7 @@ SELECT throws_ok($$SELECT inv_reserve('NOSUCH')$$, 'IV004', NULL, 'an unknown SK
 SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', location => 'moon')$$, 'IV010', NULL, 'so is an unknown location');
 SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', 0)$$, '22023', NULL, 'and nothing');
 SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', 9223372036854775807)$$, '22003', NULL, 'and too much');
-SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', split => true)$$, '0A000', NULL, 'and what is not built yet');
+SELECT throws_ok($$SELECT inv_reserve('LAPTOP001', 1000, split => true)$$, 'IV001', NULL, 'and more than there is anywhere');
 
 -- many at once, each with its own answer
 SELECT results_eq($$SELECT reservation_id IS NOT NULL, replayed, error

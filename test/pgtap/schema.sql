@@ -302,9 +302,12 @@ SELECT set_eq($$SELECT conrelid::regclass || ' ' || conname FROM pg_constraint
 SELECT is_empty($$SELECT conname FROM pg_constraint
                    WHERE connamespace = 'inv'::regnamespace AND contype = 'f'$$,
                 'no foreign keys: they lock the row they point to');
-SELECT is_empty($$SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-                   WHERE relnamespace = 'inv'::regnamespace$$,
-                'no triggers: those are the shop''s to make');
+SELECT results_eq($$SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+                     WHERE relnamespace = 'inv'::regnamespace$$,
+                  $$VALUES ('inv_location_changed'::name)$$,
+                  'one trigger, of locations; others are the shop''s to make');
+SELECT isnt(obj_description((SELECT oid FROM pg_trigger WHERE tgname = 'inv_location_changed'), 'pg_trigger'),
+            NULL, 'comment on it');
 SELECT is_empty($$SELECT rulename FROM pg_rules
                    WHERE schemaname = 'inv' AND rulename <> '_RETURN'$$, 'no rules');
 SELECT is(reloptions, '{fillfactor=50}', 'hot rows have room for their next version')
@@ -340,7 +343,7 @@ SELECT is_empty($$SELECT relname FROM pg_class
 --
 -- Views
 --
-SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines', 'inv_stat']);
+SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines', 'inv_stat', 'inv_total_availability']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_active_holds')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('customer', 'text'),
@@ -406,6 +409,19 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_availa
     ('unit_price', 'numeric'),
     ('currency', 'text')$$,
     'columns of inv_availability');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_total_availability')$$, $$VALUES
+    ('sku', 'text'),
+    ('name', 'text'),
+    ('locations', 'bigint'),
+    ('on_hand', 'bigint'),
+    ('reserved', 'bigint'),
+    ('dead', 'bigint'),
+    ('available', 'bigint'),
+    ('available_at_one', 'bigint'),
+    ('on_sale', 'boolean'),
+    ('unit_price', 'numeric'),
+    ('currency', 'text')$$,
+    'columns of inv_total_availability');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reservation_lines')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('line_no', 'integer'),
@@ -576,6 +592,8 @@ INSERT INTO promised VALUES
      'text', 's', 's', false, 'c'),
     ('inv_load_stock', 'skus text[], quantities bigint[], location text DEFAULT NULL, reason text DEFAULT NULL',
      'SETOF inv_loaded_stock', 'v', 'u', false, 'c'),
+    ('inv_location_changed', '',
+     'trigger', 'v', 'u', false, 'c'),
     ('inv_maintain', '',
      '', 'v', 'u', false, 'c'),
     ('inv_order_status', 'order_id uuid',

@@ -79,7 +79,7 @@ my %replays = (
 my @of_the_dead = (
 	"inv_confirm('$dead')", "inv_cancel('$dead')",
 	"inv_release('$dead', 'A', 1)", "inv_extend('$dead', '1 hour')",
-	"inv_reserve('A', 95)", "inv_try_reserve('A', 95)",
+	"inv_reserve('A', 95)", "inv_try_reserve('A', 95)", "inv_reserve('A', 95, split => true)",
 	'inv_expire(1)');
 
 sub functions
@@ -94,7 +94,8 @@ sub functions
 		  JOIN pg_proc AS proc
 			ON member.classid = 'pg_proc'::regclass AND proc.oid = member.objid
 		 WHERE extension.extname = 'inventory_reservation'
-		   AND proc.proname <> 'inv_stat_reset' AND $condition
+		   AND proc.proname <> 'inv_stat_reset' AND proc.prorettype <> 'trigger'::regtype
+		   AND $condition
 		 ORDER BY proc.proname COLLATE "C"});
 }
 

@@ -186,6 +186,13 @@ foreach my $old (@old_versions)
 	is(answer($database, "SELECT on_hand, replayed FROM inv_receive('A', 10, 'store', 'delivery', 'delivery')"), '10|t', "$old: a delivery is not taken twice");
 	# and what came since can be had
 	is(answer($database, "SELECT on_hand FROM inv_transfer('A', 4, 'store', 'default') WHERE location = 'store'"), '6', "$old: units go from one location to another");
+	my $lines_of = q{SELECT string_agg(location, ' ' ORDER BY line_no) FROM inv_reservation_lines WHERE reservation_id = };
+	is(answer($database, "SELECT status FROM inv_reserve('A', inv_available('A'), 'split', split => true)"), 'active', "$old: all locations are sold from");
+	is(answer($database, $lines_of . hold('split')), 'default store', "$old: by priority");
+	is(answer($database, 'SELECT status FROM inv_cancel(' . hold('split') . ')'), 'cancelled', "$old: and get back what was theirs");
+	is(answer($database, "UPDATE inv_location SET priority = -1 WHERE code = 'store' RETURNING code"), 'store', "$old: a location is preferred");
+	is(answer($database, "SELECT status FROM inv_reserve('A', 1, 'preferred')"), 'active', "$old: and sold from");
+	is(answer($database, $lines_of . hold('preferred')), 'store', "$old: before the others");
 	is(answer($database, "SET ROLE seller; SELECT status FROM inv_reserve('A', 1)"), 'active', "$old: rights are as they were");
 	is(answer($database, 'SELECT * FROM inv_check()'), '', "$old: inv_check() finds nothing");
 	is(answer($database, q{ALTER EXTENSION inventory_reservation UPDATE TO '} . $old . q{'}), 'error 22023', "no way back to $old");

@@ -93,8 +93,8 @@ my $no_dependents =
   . "$outside SEQUENCE inv_item_item_id_seq; $outside SEQUENCE inv_location_location_id_seq;"
   . "$outside SEQUENCE inv_ledger_entry_id_seq;"
   . "$outside VIEW inv_availability; $outside VIEW inv_active_holds; $outside VIEW inv_reservation_lines;"
-  . "$outside VIEW inv_stat;"
-  . 'DROP VIEW inv_availability, inv_active_holds, inv_reservation_lines, inv_stat;';
+  . "$outside VIEW inv_stat; $outside VIEW inv_total_availability;"
+  . 'DROP VIEW inv_total_availability, inv_availability, inv_active_holds, inv_reservation_lines, inv_stat;';
 
 sub without
 {
@@ -158,7 +158,11 @@ my @calls = (
 	[ '22P05', "inv_reserve('A', metadata => '\"\\u0000\"')" ],
 	[ '54001', "inv_reserve('A', metadata => repeat('[', 100000)::jsonb)" ],
 	[ '22023', "inv_reserve('A', split => NULL)" ],
-	[ '0A000', "inv_reserve('A', split => true)" ],
+	[ 'IV001', "inv_reserve('A', 1000, split => true)" ],
+	[ 'IV001', "inv_reserve('A', 9007199254740992, split => true)" ],
+	[ '22003', "inv_reserve('A', $most, split => true)" ],
+	[ 'IV010', "inv_reserve('A', location => 'nowhere', split => true)" ],
+	[ '39P01', 'inv_location_changed()' ],
 	[ '42883', "inv_reserve('A', colour => 'red')" ],
 	[ '42883', "inv_reserve()" ],
 	# the time to live
@@ -223,7 +227,9 @@ my @calls = (
 	[ '22023', "inv_try_reserve_cart('{A,USD}', '{1,1}')" ],
 	[ '22023', "inv_reserve_cart('{A,NONE}', '{1,1}')" ],
 	[ '22023', "inv_reserve_cart('{A}', '{1}', ttl => '-1 hour')" ],
-	[ '0A000', "inv_reserve_cart('{A}', '{1}', split => true)" ],
+	[ '22023', "inv_reserve_cart('{A}', '{1}', split => NULL)" ],
+	[ 'IV001', "inv_reserve_cart('{A}', '{1000}', split => true)" ],
+	[ 'IV010', "inv_reserve_cart('{A}', '{1}', location => 'nowhere', split => true)" ],
 	[ '00000', "inv_try_reserve_cart('{A,B}', '{1000,1000}', key => 'not used up')" ],
 
 	# carts as JSON

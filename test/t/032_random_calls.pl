@@ -42,6 +42,7 @@ my @routines = map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres', q
 	  FROM pg_depend AS depend JOIN pg_proc AS proc ON proc.oid = depend.objid
 	 WHERE depend.classid = 'pg_proc'::regclass AND depend.deptype = 'e'
 	   AND depend.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'inventory_reservation')
+	   AND proc.prorettype <> 'trigger'::regtype
 	 ORDER BY proname});
 $_->[3] = { map { $_ => 1 } split /,/, $_->[3] } foreach @routines;
 # one in two sells
@@ -195,8 +196,8 @@ sub call
 		$arguments{$argument} = value($argument, $type{$argument})
 		  if chance($rest) || $argument =~ /^(sku|skus|quantit(y|ies)|lines|reservation_id|order_id|status|old|new|code|role|profile|delta|on_hand|stripes|id|from_location|to_location)$/;
 	}
-	# not built yet, mostly in the way
-	delete @arguments{ grep { chance(0.9) } qw(split retake) };
+	# mostly in the way
+	delete @arguments{ grep { chance(0.9) } qw(retake) };
 	%arguments = one_length(%arguments) if chance(0.8);
 	my $call = "inv.$name(" . join(', ', map { qq{"$_" => $arguments{$_}} } sort keys %arguments) . ')';
 	return pick("SELECT * FROM $call;", "SELECT $call;", "SELECT count(*) FROM (SELECT $call FROM generate_series(1, 2)) AS twice;",
