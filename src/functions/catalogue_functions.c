@@ -264,8 +264,8 @@ inv_add_item(PG_FUNCTION_ARGS)
  * inv_set_item(...as inv_add_item()...)
  *
  * Changes what is not null and returns the item's id; listed_until 'infinity',
- * hold_ttl '0', max_per_customer 0 and limit_window '0' remove the value.  Raises IV004 for an unknown SKU, else as
- * inv_add_item().
+ * hold_ttl '0', max_per_customer 0 and limit_window '0' remove the value.
+ * Raises IV004 for an unknown SKU, else as inv_add_item().
  */
 Datum
 inv_set_item(PG_FUNCTION_ARGS)

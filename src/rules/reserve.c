@@ -322,9 +322,9 @@ look_near(Call *call, int32 location_id, WantedLine *line)
 /*
  * Look at the stock without locking it.  True if every line seems to be there:
  * on the stripe that we would begin at, or else on all of them, or at another
- * location.  The sum is of
- * one moment, and of one after any wait for the key: the stripe looked at
- * before is not taken into it, lest units that moved meanwhile be missed.
+ * location.  The sum is of one moment, and of one after any wait for the key:
+ * the stripe looked at before is not taken into it, lest units that moved
+ * meanwhile be missed.
  */
 static bool
 look(Reserving *reserving, ReserveResult *result)
@@ -444,10 +444,11 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 }
 
 /*
- * Is it the usual call: one SKU, on sale, of which the stripe to begin at, where
- * the shop's locations are filled from first, seems to have enough?  Then there is nothing to complain of before the key is
- * claimed, and it need not be looked up before.  Raises nothing, and leaves
- * what it has found for want_lines() and look().
+ * Is it the usual call: one SKU, on sale, of which the stripe to begin at, at
+ * the location that is sold from first, seems to have enough?  Then there is
+ * nothing to complain of before the key is claimed, and it need not be looked up
+ * before.  Raises nothing, and leaves what it has found for want_lines() and
+ * look().
  */
 static bool
 is_plain(Reserving *reserving)
@@ -500,7 +501,8 @@ reserve(Call *call, ReserveRequest *request, ReserveResult *result)
 		want_lines(&reserving);
 		check_listings(&reserving, GetCurrentTimestamp());
 		check_currency(&reserving);
-		if (limits_customer(&reserving) && has_it_already(&reserving, false, &hold))
+		if (limits_customer(&reserving) &&
+			has_it_already(&reserving, false, &hold))
 		{
 			request->keyed.has_reservation = true;
 			request->keyed.reservation_id = hold;

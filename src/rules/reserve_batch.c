@@ -504,8 +504,9 @@ answer_repeat(Batch *batch, BatchRequest *request)
 /*
  * Hold what each request asks for, at the first location that has it, or say in
  * its "error" why not: IV001, IV003 (its first result has been purged), IV004,
- * IV005, IV006, IV007, IV008, 22023.  A request that has an error already is left alone.  "ttl" in
- * microseconds, 0: the items' or the default.  Raises 40001.
+ * IV005, IV006, IV007, IV008, 22023.  A request that has an error already is
+ * left alone.  "ttl" in microseconds, 0: the items' or the default.  Raises
+ * 40001.
  */
 void
 reserve_batch(Call *call, BatchRequest *requests, int count, int64 ttl)

@@ -6,8 +6,8 @@
  * "retake" sells what the hold held, all of it or nothing, if it can still be
  * had.  Whether somebody has swept the hold meanwhile must make no difference, so
  * what is not freed yet is freed first (rules/hold.c).  Then its units are taken
- * as by a buyer: those to spare, and those of other dead holds, within the purchase
- * limits of today.  They may sit on another stripe afterwards.
+ * as by a buyer: those to spare, and those of other dead holds, within the
+ * purchase limits of today.  They may sit on another stripe afterwards.
  *
  * The reservation is locked, so no line changes while this waits for stock.
  */
