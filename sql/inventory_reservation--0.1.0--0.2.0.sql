@@ -91,9 +91,78 @@ REVOKE ALL ON FUNCTION inv_version() FROM PUBLIC;
  * Safety stock, backorders and late payments, which the library knows now
  * ------------------------------------------------------------------------ */
 
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); backorder (units of a line are promised without being there) and fill_backorder (they are there now), which change no counter: their reason is jsonb, {"line", "units", "backordered": what of the line is so afterwards}; or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON FUNCTION inv_confirm IS 'Sells a live hold and makes its order. Repeating it returns the same order. A dead hold raises IV002; with retake it is sold if all its units can be had again, and IV001 is raised if not.';
-COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012.';
+COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012. Backorders make one stripe of the SKU''s.';
+
+/* ------------------------------------------------------------------------
+ * Backorders, line by line
+ * ------------------------------------------------------------------------ */
+
+CREATE TABLE inv_backorder (
+	reservation_id uuid NOT NULL,
+	line_no integer NOT NULL,
+	item_id bigint NOT NULL,
+	location_id integer NOT NULL,
+	quantity bigint NOT NULL
+		CONSTRAINT inv_backorder_quantity_in_range
+			CHECK (quantity BETWEEN 1 AND 9007199254740992),
+	since timestamptz NOT NULL,
+	CONSTRAINT inv_backorder_pkey PRIMARY KEY (reservation_id, line_no)
+);
+
+/* the queue of a SKU at a location */
+CREATE INDEX inv_backorder_queue
+	ON inv_backorder (item_id, location_id, since, reservation_id, line_no);
+
+COMMENT ON TABLE inv_backorder IS 'Units that lines have been promised, held or sold, and that are not there: those of a SKU at a location add up to what its reserved exceeds its on_hand by.';
+COMMENT ON COLUMN inv_backorder.reservation_id IS 'The reservation, which may have become an order.';
+COMMENT ON COLUMN inv_backorder.line_no IS 'The line.';
+COMMENT ON COLUMN inv_backorder.item_id IS 'The item.';
+COMMENT ON COLUMN inv_backorder.location_id IS 'The location.';
+COMMENT ON COLUMN inv_backorder.quantity IS 'Units of the line that are backordered; a line without any has no row.';
+COMMENT ON COLUMN inv_backorder.since IS 'Its place in the queue: when it was promised the units; the oldest are filled first.';
+
+COMMENT ON INDEX inv_backorder_queue IS 'The backorders of a SKU at a location, the oldest first.';
+SELECT pg_catalog.pg_extension_config_dump('inv_backorder', '');
+
+ALTER TYPE inv_reservation_state ADD ATTRIBUTE backordered bigint;
+COMMENT ON TYPE inv_reservation_state IS 'A reservation as of now. lines: [{"line", "sku", "location", "quantity", "unit_price", "status", "backordered"}]. backordered: units of it that are not there yet; 0 once it is dead or cancelled.';
+ALTER TYPE inv_order_state ADD ATTRIBUTE backordered bigint;
+COMMENT ON TYPE inv_order_state IS 'An order as of now. lines: [{"line", "sku", "location", "quantity", "returned", "unit_price", "backordered"}]. backordered: units of it that are not there yet.';
+COMMENT ON FUNCTION inv_receive IS 'Puts quantity units on hand. They go to the oldest backorders first.';
+COMMENT ON FUNCTION inv_adjust IS 'Changes on_hand by delta units (breakage, finds); below what is held it raises IV012. Where backorders are taken, the newest holds become backorders.';
+COMMENT ON FUNCTION inv_set_stock IS 'A stock-take. on_shelf: the count includes units sold and not completed. A count below what is held raises IV012; force cancels the newest holds first. Backorders that are sold are taken off the count. Another version than expected_version raises IV008.';
+COMMENT ON FUNCTION inv_set_stripes IS 'Spreads a SKU''s stock at a location over 1 to 256 rows, evenly, while it is in use, so that as many transactions can commit a sale of it at once; returns the number. One stripe serves strictly first come, first served. A SKU that takes backorders has one: more raise IV008.';
+
+CREATE OR REPLACE VIEW inv_reservation_lines AS
+SELECT line.reservation_id,
+	   line.line_no,
+	   item.sku,
+	   location.code AS location,
+	   line.quantity,
+	   line.returned,
+	   line.unit_price,
+	   line.currency,
+	   CASE WHEN line.status = 'active'
+				 AND line.expires_at <= statement_timestamp()
+			THEN 'expired' ELSE line.status
+	   END AS status,
+	   line.customer,
+	   line.reference,
+	   line.expires_at,
+	   line.created_at,
+	   line.closed_at,
+	   CASE WHEN line.status = 'active'
+				 AND line.expires_at <= statement_timestamp()
+			THEN 0 ELSE coalesce(owed.quantity, 0)
+	   END AS backordered
+  FROM inv_reservation AS line
+  JOIN inv_item AS item ON item.item_id = line.item_id
+  JOIN inv_location AS location ON location.location_id = line.location_id
+  LEFT JOIN inv_backorder AS owed ON owed.reservation_id = line.reservation_id
+								 AND owed.line_no = line.line_no;
+COMMENT ON VIEW inv_reservation_lines IS 'Every line of every reservation with its SKU and location; a hold past its time reads expired. backordered: units of it that are not there yet.';
 
 /* ------------------------------------------------------------------------
  * Transfers
@@ -272,6 +341,33 @@ BEGIN ATOMIC
 				   AND held.location_id = stock.location_id
 				   AND held.stripe = stock.stripe
 		 WHERE held.expires_at < stock.earliest_expiry
+		UNION ALL
+		SELECT 'backorders differ from the shortfall',
+			   coalesce(owed.item_id, lacking.item_id),
+			   coalesce(owed.location_id, lacking.location_id),
+			   NULL, NULL, NULL,
+			   coalesce(owed.units, 0)::text, coalesce(lacking.units, 0)::text
+		  FROM (SELECT item_id, location_id, sum(quantity) AS units
+				  FROM inv_backorder GROUP BY item_id, location_id) AS owed
+		  FULL JOIN (SELECT item_id, location_id, sum(reserved - on_hand) AS units
+					   FROM inv_stock WHERE reserved > on_hand
+					  GROUP BY item_id, location_id) AS lacking
+			ON lacking.item_id = owed.item_id
+		   AND lacking.location_id = owed.location_id
+		 WHERE owed.units IS DISTINCT FROM lacking.units
+		UNION ALL
+		SELECT 'backorder of units that the line has not been promised',
+			   owed.item_id, owed.location_id, NULL, owed.reservation_id, NULL,
+			   owed.quantity::text,
+			   coalesce(line.quantity - line.returned, 0)::text
+		  FROM inv_backorder AS owed
+		  LEFT JOIN inv_reservation AS line
+			ON line.reservation_id = owed.reservation_id
+		   AND line.line_no = owed.line_no
+		   AND line.item_id = owed.item_id
+		   AND line.location_id = owed.location_id
+		   AND line.status IN ('active', 'confirming', 'confirmed')
+		 WHERE owed.quantity <= line.quantity - line.returned IS NOT TRUE
 		UNION ALL
 		SELECT 'first stripe is missing or retired',
 			   stock.item_id, stock.location_id, 0, NULL, NULL,

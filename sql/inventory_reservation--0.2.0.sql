@@ -147,6 +147,22 @@ CREATE INDEX inv_reservation_confirming
 CREATE INDEX inv_reservation_closed ON inv_reservation (closed_at)
 	WHERE status IN ('cancelled', 'expired');
 
+CREATE TABLE inv_backorder (
+	reservation_id uuid NOT NULL,
+	line_no integer NOT NULL,
+	item_id bigint NOT NULL,
+	location_id integer NOT NULL,
+	quantity bigint NOT NULL
+		CONSTRAINT inv_backorder_quantity_in_range
+			CHECK (quantity BETWEEN 1 AND 9007199254740992),
+	since timestamptz NOT NULL,
+	CONSTRAINT inv_backorder_pkey PRIMARY KEY (reservation_id, line_no)
+);
+
+/* the queue of a SKU at a location */
+CREATE INDEX inv_backorder_queue
+	ON inv_backorder (item_id, location_id, since, reservation_id, line_no);
+
 CREATE TABLE inv_idempotency (
 	scope text COLLATE "C" NOT NULL,
 	key text COLLATE "C" NOT NULL
@@ -347,6 +363,14 @@ COMMENT ON COLUMN inv_reservation.created_at IS 'When the hold was made.';
 COMMENT ON COLUMN inv_reservation.closed_at IS 'When it was confirmed, cancelled or expired; NULL while it is active.';
 COMMENT ON COLUMN inv_reservation.metadata IS 'The caller''s own data; kept on line 1 only.';
 
+COMMENT ON TABLE inv_backorder IS 'Units that lines have been promised, held or sold, and that are not there: those of a SKU at a location add up to what its reserved exceeds its on_hand by.';
+COMMENT ON COLUMN inv_backorder.reservation_id IS 'The reservation, which may have become an order.';
+COMMENT ON COLUMN inv_backorder.line_no IS 'The line.';
+COMMENT ON COLUMN inv_backorder.item_id IS 'The item.';
+COMMENT ON COLUMN inv_backorder.location_id IS 'The location.';
+COMMENT ON COLUMN inv_backorder.quantity IS 'Units of the line that are backordered; a line without any has no row.';
+COMMENT ON COLUMN inv_backorder.since IS 'Its place in the queue: when it was promised the units; the oldest are filled first.';
+
 COMMENT ON TABLE inv_idempotency IS 'Idempotency keys: what was asked under a key and what came of it. Errors are not remembered.';
 COMMENT ON COLUMN inv_idempotency.scope IS 'The operation; the same key may be used once in each scope.';
 COMMENT ON COLUMN inv_idempotency.key IS 'The caller''s key, 1 to 255 bytes.';
@@ -373,7 +397,7 @@ COMMENT ON TABLE inv_ledger IS 'Every change of stock, append-only: the audit tr
 COMMENT ON COLUMN inv_ledger.entry_id IS 'Number of the entry, with gaps. Of one stock row''s entries, the order of the changes.';
 COMMENT ON COLUMN inv_ledger.at IS 'When the change was made, by the server''s clock.';
 COMMENT ON COLUMN inv_ledger.xid IS 'The transaction that made it.';
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); backorder (units of a line are promised without being there) and fill_backorder (they are there now), which change no counter: their reason is jsonb, {"line", "units", "backordered": what of the line is so afterwards}; or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON COLUMN inv_ledger.item_id IS 'The item.';
 COMMENT ON COLUMN inv_ledger.location_id IS 'The location.';
 COMMENT ON COLUMN inv_ledger.stripe IS 'The stripe.';
@@ -466,6 +490,7 @@ COMMENT ON INDEX inv_reservation_expiry IS 'Finds dead holds for the sweep.';
 COMMENT ON INDEX inv_reservation_held IS 'Finds the holds on one stock row, those that die first in front.';
 COMMENT ON INDEX inv_reservation_confirming IS 'Finds what is being confirmed on one stock row, for reconciliation.';
 COMMENT ON INDEX inv_reservation_closed IS 'Finds what the purge may delete.';
+COMMENT ON INDEX inv_backorder_queue IS 'The backorders of a SKU at a location, the oldest first.';
 COMMENT ON INDEX inv_order_open IS 'Orders whose goods have not left, the oldest first.';
 COMMENT ON INDEX inv_stock_striped IS 'Finds the SKUs whose stock is in stripes.';
 COMMENT ON INDEX inv_idempotency_age IS 'Finds keys that are past their retention.';
@@ -552,9 +577,10 @@ CREATE TYPE inv_reservation_state AS (
 	currency text,
 	order_id uuid,
 	metadata jsonb,
-	lines jsonb
+	lines jsonb,
+	backordered bigint
 );
-COMMENT ON TYPE inv_reservation_state IS 'A reservation as of now. lines: [{"line", "sku", "location", "quantity", "unit_price", "status"}].';
+COMMENT ON TYPE inv_reservation_state IS 'A reservation as of now. lines: [{"line", "sku", "location", "quantity", "unit_price", "status", "backordered"}]. backordered: units of it that are not there yet; 0 once it is dead or cancelled.';
 
 CREATE TYPE inv_order_state AS (
 	order_id uuid,
@@ -570,9 +596,10 @@ CREATE TYPE inv_order_state AS (
 	completed_at timestamptz,
 	cancelled_at timestamptz,
 	metadata jsonb,
-	lines jsonb
+	lines jsonb,
+	backordered bigint
 );
-COMMENT ON TYPE inv_order_state IS 'An order as of now. lines: [{"line", "sku", "location", "quantity", "returned", "unit_price"}].';
+COMMENT ON TYPE inv_order_state IS 'An order as of now. lines: [{"line", "sku", "location", "quantity", "returned", "unit_price", "backordered"}]. backordered: units of it that are not there yet.';
 
 CREATE TYPE inv_event AS (
 	cursor text,
@@ -826,7 +853,7 @@ CREATE FUNCTION inv_receive(
 RETURNS inv_stock_level
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_receive';
-COMMENT ON FUNCTION inv_receive IS 'Puts quantity units on hand.';
+COMMENT ON FUNCTION inv_receive IS 'Puts quantity units on hand. They go to the oldest backorders first.';
 
 CREATE FUNCTION inv_adjust(
 	sku text, delta bigint, location text DEFAULT NULL,
@@ -834,7 +861,7 @@ CREATE FUNCTION inv_adjust(
 RETURNS inv_stock_level
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_adjust';
-COMMENT ON FUNCTION inv_adjust IS 'Changes on_hand by delta units (breakage, finds); below what is held it raises IV012.';
+COMMENT ON FUNCTION inv_adjust IS 'Changes on_hand by delta units (breakage, finds); below what is held it raises IV012. Where backorders are taken, the newest holds become backorders.';
 
 CREATE FUNCTION inv_set_stock(
 	sku text, on_hand bigint, location text DEFAULT NULL,
@@ -843,7 +870,7 @@ CREATE FUNCTION inv_set_stock(
 RETURNS inv_stock_level
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_set_stock';
-COMMENT ON FUNCTION inv_set_stock IS 'A stock-take. on_shelf: the count includes units sold and not completed. A count below what is held raises IV012; force cancels the newest holds first. Another version than expected_version raises IV008.';
+COMMENT ON FUNCTION inv_set_stock IS 'A stock-take. on_shelf: the count includes units sold and not completed. A count below what is held raises IV012; force cancels the newest holds first. Backorders that are sold are taken off the count. Another version than expected_version raises IV008.';
 
 CREATE FUNCTION inv_load_stock(
 	skus text[], quantities bigint[], location text DEFAULT NULL,
@@ -858,7 +885,7 @@ CREATE FUNCTION inv_set_stripes(
 RETURNS integer
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_set_stripes';
-COMMENT ON FUNCTION inv_set_stripes IS 'Spreads a SKU''s stock at a location over 1 to 256 rows, evenly, while it is in use, so that as many transactions can commit a sale of it at once; returns the number. One stripe serves strictly first come, first served.';
+COMMENT ON FUNCTION inv_set_stripes IS 'Spreads a SKU''s stock at a location over 1 to 256 rows, evenly, while it is in use, so that as many transactions can commit a sale of it at once; returns the number. One stripe serves strictly first come, first served. A SKU that takes backorders has one: more raise IV008.';
 
 CREATE FUNCTION inv_set_policy(
 	sku text, safety_stock bigint DEFAULT 0, backorder_limit bigint DEFAULT 0,
@@ -866,7 +893,7 @@ CREATE FUNCTION inv_set_policy(
 RETURNS inv_stock_level
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_set_policy';
-COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012.';
+COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012. Backorders make one stripe of the SKU''s.';
 
 CREATE FUNCTION inv_transfer(
 	sku text, quantity bigint, from_location text, to_location text,
@@ -1022,11 +1049,17 @@ SELECT line.reservation_id,
 	   line.reference,
 	   line.expires_at,
 	   line.created_at,
-	   line.closed_at
+	   line.closed_at,
+	   CASE WHEN line.status = 'active'
+				 AND line.expires_at <= statement_timestamp()
+			THEN 0 ELSE coalesce(owed.quantity, 0)
+	   END AS backordered
   FROM inv_reservation AS line
   JOIN inv_item AS item ON item.item_id = line.item_id
-  JOIN inv_location AS location ON location.location_id = line.location_id;
-COMMENT ON VIEW inv_reservation_lines IS 'Every line of every reservation with its SKU and location; a hold past its time reads expired.';
+  JOIN inv_location AS location ON location.location_id = line.location_id
+  LEFT JOIN inv_backorder AS owed ON owed.reservation_id = line.reservation_id
+								 AND owed.line_no = line.line_no;
+COMMENT ON VIEW inv_reservation_lines IS 'Every line of every reservation with its SKU and location; a hold past its time reads expired. backordered: units of it that are not there yet.';
 
 CREATE VIEW inv_active_holds AS
 SELECT line.reservation_id,
@@ -1139,6 +1172,33 @@ BEGIN ATOMIC
 				   AND held.location_id = stock.location_id
 				   AND held.stripe = stock.stripe
 		 WHERE held.expires_at < stock.earliest_expiry
+		UNION ALL
+		SELECT 'backorders differ from the shortfall',
+			   coalesce(owed.item_id, lacking.item_id),
+			   coalesce(owed.location_id, lacking.location_id),
+			   NULL, NULL, NULL,
+			   coalesce(owed.units, 0)::text, coalesce(lacking.units, 0)::text
+		  FROM (SELECT item_id, location_id, sum(quantity) AS units
+				  FROM inv_backorder GROUP BY item_id, location_id) AS owed
+		  FULL JOIN (SELECT item_id, location_id, sum(reserved - on_hand) AS units
+					   FROM inv_stock WHERE reserved > on_hand
+					  GROUP BY item_id, location_id) AS lacking
+			ON lacking.item_id = owed.item_id
+		   AND lacking.location_id = owed.location_id
+		 WHERE owed.units IS DISTINCT FROM lacking.units
+		UNION ALL
+		SELECT 'backorder of units that the line has not been promised',
+			   owed.item_id, owed.location_id, NULL, owed.reservation_id, NULL,
+			   owed.quantity::text,
+			   coalesce(line.quantity - line.returned, 0)::text
+		  FROM inv_backorder AS owed
+		  LEFT JOIN inv_reservation AS line
+			ON line.reservation_id = owed.reservation_id
+		   AND line.line_no = owed.line_no
+		   AND line.item_id = owed.item_id
+		   AND line.location_id = owed.location_id
+		   AND line.status IN ('active', 'confirming', 'confirmed')
+		 WHERE owed.quantity <= line.quantity - line.returned IS NOT TRUE
 		UNION ALL
 		SELECT 'first stripe is missing or retired',
 			   stock.item_id, stock.location_id, 0, NULL, NULL,

@@ -66,6 +66,7 @@ static const KnownIndex known_indexes[NUM_INDEXES] = {
 
 /* Tables that only SQL statements read and write. */
 static const char *const other_tables[] = {
+	"inv_backorder",
 	"inv_ledger_epoch",
 	"inv_opening_balance",
 	"inv_stock_state",
@@ -83,6 +84,9 @@ typedef struct Places
 	Oid			indexes[NUM_INDEXES];	/* InvalidOid: not looked up yet */
 	Oid			ledger_sequence;	/* likewise */
 } Places;
+
+/* The first of the others, which an earlier version lacks. */
+#define OTHER_BACKORDER 0
 
 static Places places;
 static bool places_valid = false;
@@ -230,6 +234,17 @@ catalog_open_index(IndexId index, int lockmode)
 		places.indexes[index] = relid;
 	}
 	return index_open(places.indexes[index], lockmode);
+}
+
+/*
+ * Is there a table of backorders?  An extension of an earlier version has none,
+ * until ALTER EXTENSION UPDATE.
+ */
+bool
+catalog_has_backorders(void)
+{
+	ensure_valid();
+	return OidIsValid(places.others[OTHER_BACKORDER]);
 }
 
 /*

@@ -38,5 +38,6 @@ extern Relation catalog_open_table(TableId table, int lockmode);
 extern bool catalog_has_table(TableId table);
 extern Relation catalog_open_index(IndexId index, int lockmode);
 extern Oid	catalog_ledger_sequence(void);
+extern bool catalog_has_backorders(void);
 
 #endif							/* INVENTORY_CATALOG_H */

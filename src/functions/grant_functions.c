@@ -126,6 +126,7 @@ static const Grantable relations[] = {
 	{"inv_location", AUDITOR},
 	{"inv_stock", AUDITOR},
 	{"inv_reservation", AUDITOR},
+	{"inv_backorder", AUDITOR},
 	{"inv_idempotency", AUDITOR},
 	{"inv_order", AUDITOR},
 	{"inv_ledger", AUDITOR},

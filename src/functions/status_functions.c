@@ -27,67 +27,94 @@
 PG_FUNCTION_INFO_V1(inv_reservation_status);
 PG_FUNCTION_INFO_V1(inv_order_status);
 
-#define COLUMNS_OF_RESERVATION_STATE 12
-#define COLUMNS_OF_ORDER_STATE 14
+#define COLUMNS_OF_RESERVATION_STATE 13
+#define COLUMNS_OF_ORDER_STATE 15
+
+/*
+ * What is backordered of a line, "part".  An extension of an earlier version has
+ * no table of it.
+ */
+#define OWED \
+	" LEFT JOIN inv_backorder AS owed" \
+	"  ON owed.reservation_id = part.reservation_id" \
+	"   AND owed.line_no = part.line_no"
+#define NOTHING_OWED \
+	" CROSS JOIN (SELECT NULL::bigint AS quantity) AS owed"
 
 /* $1 the reservation, $2 the time; columns as in type inv_reservation_state */
-static SqlStatement read_reservation = {
-	.text = "SELECT head.reservation_id,"
-	" CASE WHEN line.any_expired THEN 'expired' ELSE head.status END,"
-	" head.customer, head.reference, head.expires_at, head.created_at,"
-	" line.closed_at, line.total, head.currency,"
-	" (SELECT sale.order_id FROM inv_order AS sale"
-	"   WHERE sale.reservation_id = head.reservation_id),"
-	" head.metadata, line.list"
-	" FROM inv_reservation AS head"
-	" CROSS JOIN LATERAL ("
-	"  SELECT bool_or(state.status = 'expired') AS any_expired,"
-	"   max(part.closed_at) AS closed_at,"
-	"   sum(part.quantity::numeric * part.unit_price) AS total,"
-	"   coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
-	"    'line', part.line_no, 'sku', item.sku, 'location', location.code,"
-	"    'quantity', part.quantity, 'unit_price', part.unit_price,"
-	"    'status', state.status) ORDER BY part.line_no)"
-	"    FILTER (WHERE part.quantity > 0), '[]') AS list"
-	"   FROM inv_reservation AS part"
-	"   CROSS JOIN LATERAL ("
-	"    SELECT CASE WHEN part.status = 'active' AND part.expires_at <= $2"
-	"     THEN 'expired' ELSE part.status END AS status) AS state"
-	"   LEFT JOIN inv_item AS item ON item.item_id = part.item_id"
-	"   LEFT JOIN inv_location AS location"
-	"    ON location.location_id = part.location_id"
-	"   WHERE part.reservation_id = head.reservation_id) AS line"
-	" WHERE head.reservation_id = $1 AND head.line_no = 1",
-	.expected = SPI_OK_SELECT,
-	.nargs = 2,
-	.argument_types = {UUIDOID, TIMESTAMPTZOID}
-};
+#define READ_RESERVATION(owed) { \
+	.text = "SELECT head.reservation_id," \
+	" CASE WHEN line.any_expired THEN 'expired' ELSE head.status END," \
+	" head.customer, head.reference, head.expires_at, head.created_at," \
+	" line.closed_at, line.total, head.currency," \
+	" (SELECT sale.order_id FROM inv_order AS sale" \
+	"   WHERE sale.reservation_id = head.reservation_id)," \
+	" head.metadata, line.list, line.backordered" \
+	" FROM inv_reservation AS head" \
+	" CROSS JOIN LATERAL (" \
+	"  SELECT bool_or(state.status = 'expired') AS any_expired," \
+	"   max(part.closed_at) AS closed_at," \
+	"   sum(part.quantity::numeric * part.unit_price) AS total," \
+	"   sum(state.backordered)::bigint AS backordered," \
+	"   coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(" \
+	"    'line', part.line_no, 'sku', item.sku, 'location', location.code," \
+	"    'quantity', part.quantity, 'unit_price', part.unit_price," \
+	"    'status', state.status, 'backordered', state.backordered)" \
+	"    ORDER BY part.line_no)" \
+	"    FILTER (WHERE part.quantity > 0), '[]') AS list" \
+	"   FROM inv_reservation AS part" \
+	owed \
+	"   CROSS JOIN LATERAL (" \
+	"    SELECT CASE WHEN part.status = 'active' AND part.expires_at <= $2" \
+	"     THEN 'expired' ELSE part.status END AS status," \
+	"     CASE WHEN part.status = 'active' AND part.expires_at <= $2" \
+	"     THEN 0::bigint ELSE coalesce(owed.quantity, 0::bigint) END" \
+	"      AS backordered) AS state" \
+	"   LEFT JOIN inv_item AS item ON item.item_id = part.item_id" \
+	"   LEFT JOIN inv_location AS location" \
+	"    ON location.location_id = part.location_id" \
+	"   WHERE part.reservation_id = head.reservation_id) AS line" \
+	" WHERE head.reservation_id = $1 AND head.line_no = 1", \
+	.expected = SPI_OK_SELECT, \
+	.nargs = 2, \
+	.argument_types = {UUIDOID, TIMESTAMPTZOID} \
+}
 
 /* $1 the order; columns as in type inv_order_state */
-static SqlStatement read_order = {
-	.text = "SELECT sale.order_id, sale.reservation_id, sale.status,"
-	" sale.payment_status, sale.customer, sale.reference, sale.total,"
-	" sale.currency, sale.created_at, sale.updated_at, sale.completed_at,"
-	" sale.cancelled_at, head.metadata, line.list"
-	" FROM inv_order AS sale"
-	" LEFT JOIN inv_reservation AS head"
-	"  ON head.reservation_id = sale.reservation_id AND head.line_no = 1"
-	" CROSS JOIN LATERAL ("
-	"  SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
-	"    'line', part.line_no, 'sku', item.sku, 'location', location.code,"
-	"    'quantity', part.quantity, 'returned', part.returned,"
-	"    'unit_price', part.unit_price) ORDER BY part.line_no)"
-	"    FILTER (WHERE part.quantity > 0), '[]') AS list"
-	"   FROM inv_reservation AS part"
-	"   LEFT JOIN inv_item AS item ON item.item_id = part.item_id"
-	"   LEFT JOIN inv_location AS location"
-	"    ON location.location_id = part.location_id"
-	"   WHERE part.reservation_id = sale.reservation_id) AS line"
-	" WHERE sale.order_id = $1",
-	.expected = SPI_OK_SELECT,
-	.nargs = 1,
-	.argument_types = {UUIDOID}
+#define READ_ORDER(owed) { \
+	.text = "SELECT sale.order_id, sale.reservation_id, sale.status," \
+	" sale.payment_status, sale.customer, sale.reference, sale.total," \
+	" sale.currency, sale.created_at, sale.updated_at, sale.completed_at," \
+	" sale.cancelled_at, head.metadata, line.list, line.backordered" \
+	" FROM inv_order AS sale" \
+	" LEFT JOIN inv_reservation AS head" \
+	"  ON head.reservation_id = sale.reservation_id AND head.line_no = 1" \
+	" CROSS JOIN LATERAL (" \
+	"  SELECT coalesce(sum(owed.quantity), 0::numeric)::bigint AS backordered," \
+	"   coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(" \
+	"    'line', part.line_no, 'sku', item.sku, 'location', location.code," \
+	"    'quantity', part.quantity, 'returned', part.returned," \
+	"    'unit_price', part.unit_price," \
+	"    'backordered', coalesce(owed.quantity, 0::bigint))" \
+	"    ORDER BY part.line_no)" \
+	"    FILTER (WHERE part.quantity > 0), '[]') AS list" \
+	"   FROM inv_reservation AS part" \
+	owed \
+	"   LEFT JOIN inv_item AS item ON item.item_id = part.item_id" \
+	"   LEFT JOIN inv_location AS location" \
+	"    ON location.location_id = part.location_id" \
+	"   WHERE part.reservation_id = sale.reservation_id) AS line" \
+	" WHERE sale.order_id = $1", \
+	.expected = SPI_OK_SELECT, \
+	.nargs = 1, \
+	.argument_types = {UUIDOID} \
+}
+
+/* by whether there is a table of backorders */
+static SqlStatement read_reservation[] = {
+	READ_RESERVATION(NOTHING_OWED), READ_RESERVATION(OWED)
 };
+static SqlStatement read_order[] = {READ_ORDER(NOTHING_OWED), READ_ORDER(OWED)};
 
 /* The first row of the last statement as the result of a function. */
 static Datum
@@ -116,7 +143,7 @@ inv_reservation_status(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	sql_begin(call);
-	if (sql_run(call, &read_reservation, values, NULL) == 0)
+	if (sql_run(call, &read_reservation[catalog_has_backorders()], values, NULL) == 0)
 		reservation_report_unknown(DatumGetUUIDP(id));
 	result = result_of_statement(call, fcinfo, COLUMNS_OF_RESERVATION_STATE);
 	sql_end(call);
@@ -137,7 +164,7 @@ inv_order_status(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	sql_begin(call);
-	if (sql_run(call, &read_order, &id, NULL) == 0)
+	if (sql_run(call, &read_order[catalog_has_backorders()], &id, NULL) == 0)
 		order_report_unknown(DatumGetUUIDP(id));
 	result = result_of_statement(call, fcinfo, COLUMNS_OF_ORDER_STATE);
 	sql_end(call);

@@ -8,7 +8,8 @@
  *    calls that want the same rows wait for one another, never in a circle;
  * 2. decide on the numbers as they are *now*, under the locks, and post each
  *    change with stock_post(), which counts and writes the ledger entry;
- * 3. stock_write(): one update a row, however many changes it took.
+ * 3. stock_write(): one update a row, however many changes it took.  What is
+ *    there now and was not before goes to backorders (backorder.c).
  *
  * What must never happen: a decision on numbers read before the lock; a
  * change without its ledger entry.
@@ -29,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 
+#include "records/backorder.h"
 #include "records/item.h"
 #include "records/stock_rows.h"
 #include "settings.h"
@@ -142,6 +144,24 @@ stock_spare(const StockRow *rows, int count)
 	for (int i = 0; i < count; i++)
 		units += stock_row_spare(&rows[i]);
 	return Min(units, UNLIMITED_UNITS);
+}
+
+/*
+ * Units of a row that are promised, to holds or by sales, without being there.
+ * Whoever has read the row knows with it how many units of it are in
+ * inv_backorder: as many.
+ */
+int64
+stock_row_shortfall(const StockRow *row)
+{
+	return Max(row->reserved - row->on_hand, 0);
+}
+
+/* May units of a row be promised without being there? */
+bool
+stock_row_takes_backorders(const StockRow *row)
+{
+	return row->backorder_unlimited || row->min_available < 0;
 }
 
 /*
@@ -323,6 +343,7 @@ stock_write(Call *call, StockSet *set)
 
 		if (!row->changed)
 			continue;
+		backorder_fill(call, row);
 		row->changed = false;
 		if (row->retired && row->on_hand == 0 && row->reserved == 0)
 		{

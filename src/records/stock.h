@@ -48,6 +48,7 @@ typedef struct StockRow
 	bool		retired;		/* takes no new holds */
 	int64		version;		/* counted in the first stripe only */
 	TimestampTz earliest_expiry;	/* no hold on it dies before */
+	int64		backordered;	/* units of it in inv_backorder */
 	bool		changed;		/* stock_write() has something to write */
 	bool		current;		/* locked as it was found, without a wait */
 	bool		contested;		/* we waited for it, and others do behind us */
@@ -98,6 +99,8 @@ extern bool stock_try_lock(Call *call, StockRow *row);
 /* stock.c: numbers */
 extern int64 stock_row_spare(const StockRow *row);
 extern int64 stock_spare(const StockRow *rows, int count);
+extern int64 stock_row_shortfall(const StockRow *row);
+extern bool stock_row_takes_backorders(const StockRow *row);
 extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 					   int64 delta_reserved, const Posting *posting);
 extern void stock_post_hold(Call *call, StockRow *row, int64 units,

@@ -45,6 +45,7 @@ stock_read_row(Call *call, StockRow *row, TupleTableSlot *slot)
 	row->retired = row_get_bool(slot, STOCK_RETIRED);
 	row->version = row_get_int64(slot, STOCK_VERSION);
 	row->earliest_expiry = row_get_int64(slot, STOCK_EARLIEST_EXPIRY);
+	row->backordered = stock_row_shortfall(row);
 	row->changed = false;
 	row->current = false;
 	row->contested = false;

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
+#include "records/backorder.h"
 #include "records/item.h"
 #include "records/route.h"
 #include "rules/hold.h"
@@ -331,12 +332,14 @@ release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 		{
 			ReservationLine *line = &reservation.lines[i];
 			int64		units = Min(quantity, line->quantity);
+			StockRow   *row;
 
 			if (line->stock.item_id != item.item_id || units == 0)
 				continue;
+			row = stock_require(&stock, line->stock);
+			backorder_given_up(call, row, line, units);
 			line_set_quantity(call, line, line->quantity - units);
-			stock_post(call, stock_require(&stock, line->stock), 0, -units,
-					   &posting);
+			stock_post(call, row, 0, -units, &posting);
 			quantity -= units;
 		}
 	}

@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
+#include "records/backorder.h"
 #include "records/item.h"
 #include "records/stock.h"
 #include "rules/order_rules.h"
@@ -61,10 +62,14 @@ restock(Call *call, Reservation *reservation, const int64 *units,
 	{
 		ReservationLine *line = &reservation->lines[i];
 
+		StockRow   *row;
+
 		if (units[i] == 0)
 			continue;
+		row = stock_home(&stock, line->stock);
+		backorder_given_up(call, row, line, units[i]);
 		line_set_returned(call, line, line->returned + units[i]);
-		stock_post(call, stock_home(&stock, line->stock), units[i], 0, posting);
+		stock_post(call, row, units[i], 0, posting);
 	}
 	stock_write(call, &stock);
 }

@@ -4,9 +4,12 @@
  *
  * Both are one number, min_available: above 0 units that are never promised,
  * below 0 units that may be promised without being there.  In stripes the first
- * has it all, and the others have 0; what is left to promise is shared out
- * evenly, so that another stripe may have units on hand while the first one is
- * overdrawn.  The sum is the truth.
+ * has all of the safety stock, and the others have 0; what is left to promise is
+ * shared out evenly.
+ *
+ * A backorder is a place in a queue, and a queue is one row
+ * (records/backorder.c).  So a SKU that takes backorders is not in stripes: those
+ * it has are retired.  They keep what is held on them, and owe nothing.
  *
  * What must never happen is that a policy forbids what has been promised
  * already.  Safety stock comes out of what nobody has been promised: where
@@ -80,6 +83,8 @@ set_policy(Call *call, const CatalogueItem *item, int32 location_id,
 {
 	Posting		posting = {"set_policy", NULL, NULL, policy_text(policy)};
 	StockSet	stock = {0};
+	bool		takes_backorders = policy->backorder_unlimited ||
+		policy->backorder_limit > 0;
 
 	stock_lock_or_create(call, &stock, item->item_id, location_id);
 	if (!policy->backorder_unlimited)
@@ -93,6 +98,8 @@ set_policy(Call *call, const CatalogueItem *item, int32 location_id,
 		row->min_available = !first ? 0
 			: policy->safety_stock - policy->backorder_limit;
 		row->backorder_unlimited = policy->backorder_unlimited;
+		if (takes_backorders && !first)
+			row->retired = true;
 		row->version += first ? 1 : 0;
 		row->changed = true;
 		/* changes no number, but who follows the ledger looks at the SKU */

@@ -16,6 +16,7 @@
 
 #include "utils/memutils.h"
 
+#include "records/backorder.h"
 #include "rules/reclaim.h"
 #include "statistics/statistics.h"
 
@@ -125,8 +126,10 @@ line_give_back(Call *call, ReservationLine *line, StockRow *row,
 	Assert(line->quantity == 0 ||
 		   stock_key_compare(&row->key, &line->stock) == 0);
 	line_close(call, line, status, now);
-	if (line->quantity > 0)
-		stock_post(call, row, 0, -line->quantity, &posting);
+	if (line->quantity == 0)
+		return;
+	backorder_given_up(call, row, line, line->quantity);
+	stock_post(call, row, 0, -line->quantity, &posting);
 }
 
 /*

@@ -7,6 +7,7 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
+#include "records/backorder.h"
 #include "rules/purchase_limit.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
@@ -174,6 +175,8 @@ take_units(Call *call, StockSet *stock, const CatalogueItem *item,
 
 	spread_if_contested(call, stock, item->item_id, location_id);
 	row = stock_gather(call, stock, item->item_id, location_id, line->quantity);
+	/* what dead holds have given up goes to those who wait for it already */
+	backorder_fill(call, row);
 	line->stock = row->key;
 	line->unit_price = item->unit_price;
 	line->currency = item->currency;
@@ -181,4 +184,5 @@ take_units(Call *call, StockSet *stock, const CatalogueItem *item,
 	if (limits_customers(item) && line->customer != NULL)
 		customer_remember_line(call, line);
 	stock_post_hold(call, row, line->quantity, line->expires_at, &posting);
+	backorder_promised(call, row, line, line->created_at);
 }

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "records/backorder.h"
 #include "records/customer_holds.h"
 #include "records/item.h"
 #include "rules/purchase_limit.h"
@@ -212,7 +213,9 @@ retake_units(Call *call, Reservation *reservation, StockSet *stock,
 			StockRow   *row = stock_gather(call, stock, key.item_id,
 										   key.location_id, line->quantity);
 
+			backorder_fill(call, row);
 			stock_post(call, row, 0, line->quantity, &posting);
+			backorder_promised(call, row, line, now);
 			key = row->key;
 		}
 		line_sell_expired(call, line, &key, now);

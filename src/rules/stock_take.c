@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
+#include "records/backorder.h"
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
 #include "rules/stock_take.h"
@@ -61,14 +62,13 @@ on_hand_in_all(const StockSet *stock)
 	return units;
 }
 
-/* Free dead holds until "wanted" units can be removed, or there are no more. */
+/* Free dead holds of so many units, or all that there are. */
 static void
-reclaim_for_removal(Call *call, StockSet *stock, int64 wanted, TimestampTz now)
+free_dead_holds(Call *call, StockSet *stock, int64 units, TimestampTz now)
 {
 	LineList	dead = {0};
 
-	(void) reclaim_collect(call, stock->rows, stock->count,
-						   wanted - removable_in_all(stock), now, &dead);
+	(void) reclaim_collect(call, stock->rows, stock->count, units, now, &dead);
 	reclaim_free(call, stock, &dead, now);
 }
 
@@ -143,6 +143,25 @@ stock_report_held(Call *call, const CatalogueItem *item, const StockSet *stock,
 			 held.count > 0
 			 ? errhint("Cancel the holds, or use inv_set_stock() with force => true.")
 			 : 0));
+}
+
+/*
+ * IV012: units are to be taken off that nobody holds, so that no hold of them
+ * can become a backorder.  They would be missing to what is sold, or to nobody.
+ */
+pg_noreturn static void report_nobody_holds(const CatalogueItem *item,
+											const StockRow *row);
+
+static void
+report_nobody_holds(const CatalogueItem *item, const StockRow *row)
+{
+	ereport(ERROR,
+			(rejection(ERRCODE_INV_BELOW_HELD),
+			 errmsg("stock of SKU \"%s\" would fall below what is sold",
+					item->sku),
+			 errdetail("On hand would be " INT64_FORMAT ", " INT64_FORMAT
+					   " held: only units under holds can become backorders.",
+					   row->on_hand, row->reserved)));
 }
 
 /*
@@ -335,7 +354,7 @@ stock_post_delta(Call *call, const CatalogueItem *item, StockSet *stock,
 	{
 		TimestampTz now = GetCurrentTimestamp();
 
-		reclaim_for_removal(call, stock, -delta, now);
+		free_dead_holds(call, stock, -delta - removable_in_all(stock), now);
 		if (force && removable_in_all(stock) < -delta)
 			force_holds(call, stock, -delta, reason, now);
 		if (removable_in_all(stock) < -delta)
@@ -343,7 +362,13 @@ stock_post_delta(Call *call, const CatalogueItem *item, StockSet *stock,
 							  removable_in_all(stock));
 	}
 
+	/* what comes is not for those who have let their holds die */
+	if (delta > 0 && stock->rows[0].backordered > 0)
+		free_dead_holds(call, stock, stock->rows[0].backordered,
+						GetCurrentTimestamp());
 	post_evenly(call, stock, delta, &posting);
+	if (backorder_newest_holds(call, &stock->rows[0]) > 0)
+		report_nobody_holds(item, &stock->rows[0]);
 }
 
 /* Sum locked rows up. */
@@ -429,6 +454,7 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 		   const StockTake *take, StockLevel *level)
 {
 	StockSet	stock = {0};
+	BackorderCount backordered = {0};
 	int64		target = take->count;
 
 	stock_lock_or_create(call, &stock, item->item_id, location_id);
@@ -442,13 +468,17 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 						   take->expected_version, level->version),
 				 errhint("Read the stock again, then decide anew.")));
 
+	/* what is sold and is not there cannot be counted */
+	if (stock.rows[0].backordered > 0)
+		backorder_count(call, &stock.rows[0].key, &backordered);
 	if (take->on_shelf)
 	{
 		/* no sale of it can commit now: see those that have */
 		int64		sold;
 
 		call_see_now(call);
-		sold = sold_on_shelf(call, item->item_id, location_id);
+		sold = sold_on_shelf(call, item->item_id, location_id) -
+			backordered.sold_open;
 		if (sold > target)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -459,6 +489,7 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 					 errhint("Complete the orders whose goods have left, or count without on_shelf.")));
 		target -= sold;
 	}
+	target -= backordered.sold;
 
 	stock_post_delta(call, item, &stock, target - on_hand_in_all(&stock),
 					 take->force, take->operation, take->reason);

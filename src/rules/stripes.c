@@ -24,6 +24,8 @@
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 
+#include "errors.h"
+#include "records/item.h"
 #include "rules/stripes.h"
 #include "settings.h"
 #include "table/sql.h"
@@ -90,7 +92,8 @@ share_evenly(Call *call, StockRow *rows, int count)
 
 /*
  * Spread the stock of a SKU at a location over a number of stripes, 1 to
- * MAX_STRIPES.  Raises 40001.
+ * MAX_STRIPES.  Raises IV008 where it takes backorders, which stand in the queue
+ * of one row; 40001.
  */
 void
 set_stripes(Call *call, int64 item_id, int32 location_id, int stripes)
@@ -98,6 +101,13 @@ set_stripes(Call *call, int64 item_id, int32 location_id, int stripes)
 	StockSet	stock = {0};
 
 	stock_lock_or_create(call, &stock, item_id, location_id);
+	if (stripes > 1 && stock_row_takes_backorders(&stock.rows[0]))
+		ereport(ERROR,
+				(rejection(ERRCODE_INV_NOT_ALLOWED),
+				 errmsg("cannot spread SKU \"%s\" over stripes while it takes backorders",
+						item_sku(call, item_id)),
+				 errdetail("Backorders stand in one queue, that of one stock row."),
+				 errhint("Stripes are for stock that is there: see inv_set_policy().")));
 	stock_create(call, item_id, location_id, stripes);
 	stock.count = 0;
 	stock_lock_sku(call, &stock, item_id, location_id);
@@ -126,7 +136,7 @@ spread_if_contested(Call *call, StockSet *stock, int64 item_id,
 	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
 
 	if (setting_auto_stripes == 1 || count != 1 || !rows->contested ||
-		rows->key.stripe != FIRST_STRIPE || rows->backorder_unlimited ||
+		rows->key.stripe != FIRST_STRIPE || stock_row_takes_backorders(rows) ||
 		stock_row_spare(rows) < (int64) setting_auto_stripes * FEWEST_UNITS)
 		return;
 	/* who was here before us, and has only just gone, may have done it */
