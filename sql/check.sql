@@ -62,6 +62,33 @@ UPDATE inv.inv_stock SET min_available = 0
 TABLE wrong;
 SELECT and_seen(:'seen') AS seen \gset
 ROLLBACK;
+-- what is backordered is, to the unit, what is lacking
+BEGIN;
+UPDATE inv.inv_stock SET backorder_unlimited = true
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'idle');
+SELECT reservation_id AS backordered FROM inv.inv_reserve('idle', 12) \gset
+SELECT quantity FROM inv.inv_backorder;
+SAVEPOINT as_it_is;
+UPDATE inv.inv_backorder SET quantity = 1;
+TABLE wrong;
+SELECT and_seen(:'seen') AS seen \gset
+ROLLBACK TO as_it_is;
+DELETE FROM inv.inv_backorder;
+TABLE wrong;
+ROLLBACK TO as_it_is;
+-- at the right SKU
+UPDATE inv.inv_backorder
+   SET item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'alone');
+TABLE wrong;
+ROLLBACK TO as_it_is;
+-- of a line that holds or has sold as many
+UPDATE inv.inv_backorder SET reservation_id = :'keyed';
+TABLE wrong;
+SELECT and_seen(:'seen') AS seen \gset
+ROLLBACK TO as_it_is;
+UPDATE inv.inv_backorder SET reservation_id = :'other';
+TABLE wrong;
+ROLLBACK;
 -- safety stock that was eaten into is not oversold
 BEGIN;
 UPDATE inv.inv_stock SET min_available = 9

@@ -126,6 +126,28 @@ COMMENT ON COLUMN inv_backorder.since IS 'Its place in the queue: when it was pr
 COMMENT ON INDEX inv_backorder_queue IS 'The backorders of a SKU at a location, the oldest first.';
 SELECT pg_catalog.pg_extension_config_dump('inv_backorder', '');
 
+/* what this library has let be promised meanwhile: the newest lack the units */
+INSERT INTO inv_backorder
+SELECT reservation_id, line_no, item_id, location_id,
+	   least(units, lacking - newer), created_at
+  FROM (SELECT line.reservation_id, line.line_no, line.item_id, line.location_id,
+			   line.created_at, line.quantity - line.returned AS units,
+			   short.units AS lacking,
+			   sum(line.quantity - line.returned) OVER
+				   (PARTITION BY line.item_id, line.location_id
+					ORDER BY line.created_at DESC, line.reservation_id DESC,
+							 line.line_no DESC)
+				   - (line.quantity - line.returned) AS newer
+		  FROM inv_reservation AS line
+		  JOIN (SELECT item_id, location_id, sum(reserved - on_hand) AS units
+				  FROM inv_stock WHERE reserved > on_hand
+				 GROUP BY item_id, location_id) AS short
+			ON short.item_id = line.item_id
+		   AND short.location_id = line.location_id
+		 WHERE line.status IN ('active', 'confirmed')
+		   AND line.quantity > line.returned) AS promised
+ WHERE newer < lacking;
+
 ALTER TYPE inv_reservation_state ADD ATTRIBUTE backordered bigint;
 COMMENT ON TYPE inv_reservation_state IS 'A reservation as of now. lines: [{"line", "sku", "location", "quantity", "unit_price", "status", "backordered"}]. backordered: units of it that are not there yet; 0 once it is dead or cancelled.';
 ALTER TYPE inv_order_state ADD ATTRIBUTE backordered bigint;

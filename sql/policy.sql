@@ -79,7 +79,8 @@ SELECT outcome($$SELECT inv.inv_reserve('ENDLESS', 2)$$);
 SELECT * FROM inv.inv_check();
 
 --
--- In stripes the first has the policy, and all of them what may be promised
+-- In stripes the first has the policy, and all of them what may be promised; for
+-- backorders they become one
 --
 SELECT on_hand FROM inv.inv_receive('STRIPED', 20);
 SELECT inv.inv_set_stripes('STRIPED', 4);
@@ -93,12 +94,10 @@ SELECT outcome($$SELECT inv.inv_reserve('STRIPED', 2)$$);
 SELECT status FROM inv.inv_reserve('STRIPED', 1, 'last', ttl => '1 hour');
 SELECT * FROM inv.inv_check();
 SELECT outcome($$SELECT inv.inv_set_policy('STRIPED', backorder_limit => 19)$$);
-SELECT inv.inv_set_stripes('STRIPED', 1);
 SELECT on_hand, reserved, available FROM inv.inv_availability WHERE sku = 'STRIPED';
 SELECT total FROM inv.inv_confirm((inv.inv_reserve('STRIPED', 39, 'most', ttl => '1 hour')).reservation_id);
 SELECT status FROM inv.inv_cancel((inv.inv_reserve('STRIPED', 1, 'last', ttl => '1 hour')).reservation_id);
 SELECT * FROM public.books WHERE sku = 'STRIPED';
-SELECT inv.inv_set_stripes('STRIPED', 2);
 SELECT on_hand, available FROM inv.inv_set_policy('STRIPED', backorder_limit => NULL);
 SELECT sum(available) FROM inv.inv_reserve('STRIPED', 100, ttl => '1 hour');
 SELECT on_hand, available FROM inv.inv_set_policy('STRIPED', backorder_limit => 120);
@@ -111,7 +110,6 @@ SELECT item.sku, entry.location_id = 0 AS at_default, entry.stripe, entry.delta_
        entry.delta_reserved, entry.on_hand_after, entry.reserved_after, entry.reason
   FROM inv.inv_ledger AS entry JOIN inv.inv_item AS item USING (item_id)
  WHERE operation = 'set_policy' AND item.sku <> 'STRIPED' ORDER BY entry.entry_id;
--- (which stripe a hold is on depends on the session)
 SELECT entry.stripe, entry.delta_on_hand, entry.delta_reserved, entry.reason
   FROM inv.inv_ledger AS entry JOIN inv.inv_item AS item USING (item_id)
  WHERE operation = 'set_policy' AND item.sku = 'STRIPED' ORDER BY entry.entry_id;

@@ -152,7 +152,7 @@ SELECT count(*), sum(on_hand), count(*) FILTER (WHERE created)
                           ARRAY(SELECT i::bigint FROM generate_series(1, 2000) AS i));
 
 --
--- Safety stock and backorders are columns already, though no call sets them yet
+-- Safety stock and backorders are two columns
 --
 UPDATE inv.inv_stock SET min_available = 98
  WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'NEW2') AND location_id = 0;

@@ -8,7 +8,7 @@
 \i :setup
 
 SELECT count(inv.inv_add_item(sku, unit_price => 1))
-  FROM unnest('{A,new,sold,big,held,dead,cart,plain,shop,order,safe,back,free}'::text[]) AS sku;
+  FROM unnest('{A,new,sold,big,held,dead,cart,plain,shop,order,safe}'::text[]) AS sku;
 SELECT inv.inv_add_location('store') > 0 AS added;
 
 CREATE OR REPLACE VIEW public.stripes AS
@@ -312,7 +312,7 @@ SELECT * FROM stripes WHERE sku = 'order';
 SELECT * FROM available('order');
 
 --
--- Safety stock and backorders: the sum of all rows is what can be promised
+-- Safety stock: the sum of all rows is what can be promised
 --
 SELECT on_hand FROM inv.inv_receive('safe', 20);
 UPDATE inv.inv_stock SET min_available = 5
@@ -337,38 +337,7 @@ SELECT max(on_hand - reserved - min_available) AS most_on_a_stripe
 SELECT outcome($$SELECT inv.inv_reserve('safe')$$);
 SELECT on_hand, available FROM inv.inv_receive('safe', 5);
 SELECT * FROM available('safe');
-
-SELECT on_hand FROM inv.inv_receive('back', 4);
-UPDATE inv.inv_stock SET min_available = -6
- WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'back');
-SELECT inv.inv_set_stripes('back', 2);
-SELECT * FROM stripes WHERE sku = 'back';
-SELECT * FROM available('back');
-SELECT reservation_id AS all_of_it FROM inv.inv_reserve('back', 10) \gset
-SELECT outcome($$SELECT inv.inv_reserve('back', 1)$$);
-SELECT inv.inv_set_stripes('back', 1);
-SELECT * FROM available('back');
-SELECT inv.inv_set_stripes('back', 4);
-SELECT status FROM inv.inv_cancel(:'all_of_it');
-SELECT inv.inv_set_stripes('back', 1);
-SELECT * FROM stripes WHERE sku = 'back';
-SELECT * FROM available('back');
-
-SELECT on_hand FROM inv.inv_receive('free', 3);
-UPDATE inv.inv_stock SET backorder_unlimited = true
- WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'free');
-SELECT inv.inv_set_stripes('free', 2);
-SELECT reservation_id AS lots FROM inv.inv_reserve('free', 1000) \gset
-SELECT reservation_id AS more FROM inv.inv_reserve('free', 1) \gset
-SELECT inv.inv_set_stripes('free', 4);
-SELECT status FROM inv.inv_confirm(:'more');
-SELECT inv.inv_set_stripes('free', 1);
-SELECT sum(on_hand) AS on_hand, sum(reserved) AS reserved,
-       bool_and(backorder_unlimited) AS unlimited
-  FROM inv.inv_stock JOIN inv.inv_item USING (item_id) WHERE sku = 'free';
-SELECT status FROM inv.inv_cancel(:'lots');
-SELECT * FROM stripes WHERE sku = 'free';
-SELECT on_hand, available FROM inv.inv_receive('free', 2);
+-- a SKU that takes backorders is in one piece: see backorder.sql
 
 --
 -- The books, before and after what is old in them is folded away

@@ -46,7 +46,7 @@ SELECT tables_are('inv', ARRAY[
     'inv_item', 'inv_location', 'inv_stock', 'inv_reservation', 'inv_idempotency',
     'inv_order', 'inv_ledger', 'inv_ledger_epoch', 'inv_opening_balance', 'inv_progress',
     'inv_stock_state', 'inv_ledger_balance', 'inv_customer_line', 'inv_waitlist',
-    'inv_reconciliation']);
+    'inv_reconciliation', 'inv_backorder']);
 
 -- columns in their order, on which the library relies
 CREATE FUNCTION pg_temp.columns_of(name text)
@@ -112,6 +112,14 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_reservation')$$, $$VAL
     ('closed_at', 'timestamp with time zone', 'null', ''),
     ('metadata', 'jsonb', 'null', '')$$,
     'columns of inv_reservation');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_backorder')$$, $$VALUES
+    ('reservation_id', 'uuid', 'not null', ''),
+    ('line_no', 'integer', 'not null', ''),
+    ('item_id', 'bigint', 'not null', ''),
+    ('location_id', 'integer', 'not null', ''),
+    ('quantity', 'bigint', 'not null', ''),
+    ('since', 'timestamp with time zone', 'not null', '')$$,
+    'columns of inv_backorder');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_idempotency')$$, $$VALUES
     ('scope', 'text', 'not null', ''),
     ('key', 'text', 'not null', ''),
@@ -237,6 +245,7 @@ SELECT col_is_pk('inv', 'inv_item', 'item_id', 'key of inv_item');
 SELECT col_is_pk('inv', 'inv_location', 'location_id', 'key of inv_location');
 SELECT col_is_pk('inv', 'inv_stock', ARRAY['item_id', 'location_id', 'stripe'], 'key of inv_stock');
 SELECT col_is_pk('inv', 'inv_reservation', ARRAY['reservation_id', 'line_no'], 'key of inv_reservation');
+SELECT col_is_pk('inv', 'inv_backorder', ARRAY['reservation_id', 'line_no'], 'key of inv_backorder');
 SELECT col_is_pk('inv', 'inv_idempotency', ARRAY['scope', 'key'], 'key of inv_idempotency');
 SELECT col_is_pk('inv', 'inv_order', 'order_id', 'key of inv_order');
 SELECT col_is_pk('inv', 'inv_ledger', ARRAY['epoch', 'xid', 'entry_id'], 'key of inv_ledger');
@@ -253,6 +262,7 @@ SELECT col_is_unique('inv', 'inv_order', ARRAY['reservation_id'], 'a reservation
 SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
                   FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
                  WHERE relnamespace = 'inv'::regnamespace$$, $$VALUES
+    ('CREATE INDEX inv_backorder_queue ON inv.inv_backorder USING btree (item_id, location_id, since, reservation_id, line_no)'),
     ('CREATE INDEX inv_idempotency_age ON inv.inv_idempotency USING btree (created_at)'),
     ('CREATE INDEX inv_order_open ON inv.inv_order USING btree (created_at) WHERE (status = ''confirmed''::text)'),
     ('CREATE INDEX inv_reservation_closed ON inv.inv_reservation USING btree (closed_at) WHERE (status = ANY (ARRAY[''cancelled''::text, ''expired''::text]))'),
@@ -261,6 +271,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE INDEX inv_reservation_held ON inv.inv_reservation USING btree (item_id, location_id, expires_at, stripe) WHERE (status = ''active''::text)'),
     ('CREATE INDEX inv_stock_striped ON inv.inv_stock USING btree (item_id, location_id) WHERE (stripe = 2048)'),
     ('CREATE UNIQUE INDEX inv_customer_line_pkey ON inv.inv_customer_line USING btree (item_id, customer, reservation_id, line_no)'),
+    ('CREATE UNIQUE INDEX inv_backorder_pkey ON inv.inv_backorder USING btree (reservation_id, line_no)'),
     ('CREATE UNIQUE INDEX inv_idempotency_pkey ON inv.inv_idempotency USING btree (scope, key)'),
     ('CREATE UNIQUE INDEX inv_item_pkey ON inv.inv_item USING btree (item_id)'),
     ('CREATE UNIQUE INDEX inv_item_sku_key ON inv.inv_item USING btree (sku)'),
@@ -281,6 +292,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
 
 SELECT set_eq($$SELECT conrelid::regclass || ' ' || conname FROM pg_constraint
                  WHERE connamespace = 'inv'::regnamespace AND contype = 'c'$$, $$VALUES
+    ('inv_backorder inv_backorder_quantity_in_range'),
     ('inv_idempotency inv_idempotency_key_length'),
     ('inv_item inv_item_currency_code'),
     ('inv_item inv_item_hold_ttl_is_positive'),
@@ -436,7 +448,8 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reserv
     ('reference', 'text'),
     ('expires_at', 'timestamp with time zone'),
     ('created_at', 'timestamp with time zone'),
-    ('closed_at', 'timestamp with time zone')$$,
+    ('closed_at', 'timestamp with time zone'),
+    ('backordered', 'bigint')$$,
     'columns of inv_reservation_lines');
 
 --
@@ -514,7 +527,8 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reserv
     ('currency', 'text'),
     ('order_id', 'uuid'),
     ('metadata', 'jsonb'),
-    ('lines', 'jsonb')$$,
+    ('lines', 'jsonb'),
+    ('backordered', 'bigint')$$,
     'columns of type inv_reservation_state');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_order_state')$$, $$VALUES
     ('order_id', 'uuid'),
@@ -530,7 +544,8 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_order_
     ('completed_at', 'timestamp with time zone'),
     ('cancelled_at', 'timestamp with time zone'),
     ('metadata', 'jsonb'),
-    ('lines', 'jsonb')$$,
+    ('lines', 'jsonb'),
+    ('backordered', 'bigint')$$,
     'columns of type inv_order_state');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_drift')$$, $$VALUES
     ('finding', 'text'),

@@ -122,7 +122,9 @@ $shop->safe_psql('postgres', q{
 	SELECT inv_set_item('S9', listed_until => '2099-01-01', max_per_customer => 1000);
 	SELECT inv_reserve('S9', customer => 'ann', ttl => '1 hour');
 	SELECT inv_set_stock('S8', 2000);
-	SELECT inv_load_stock('{S7,another}', '{1500,10}')});
+	SELECT inv_load_stock('{S7,another}', '{1500,10}');
+	SELECT inv_set_policy('another', backorder_limit => 5);
+	SELECT inv_reserve('another', 12, ttl => '1 hour')});
 compare('after work');
 
 # Reconciliation writes down what it finds, here something that was tampered

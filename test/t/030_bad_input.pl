@@ -70,6 +70,7 @@ $node->safe_psql('postgres', q{
 	     UNION ALL SELECT 'location ' || t::text FROM inv.inv_location AS t
 	     UNION ALL SELECT 'stock ' || t::text FROM inv.inv_stock AS t
 	     UNION ALL SELECT 'reservation ' || t::text FROM inv.inv_reservation AS t
+	     UNION ALL SELECT 'backorder ' || t::text FROM inv.inv_backorder AS t
 	     UNION ALL SELECT 'idempotency ' || t::text FROM inv.inv_idempotency AS t
 	     UNION ALL SELECT 'order ' || t::text FROM inv.inv_order AS t
 	     UNION ALL SELECT 'ledger ' || t::text FROM inv.inv_ledger AS t
@@ -447,6 +448,13 @@ my @calls = (
 	[ '22023', "inv_set_stripes('', 2)" ],
 	[ 'IV004', "inv_set_stripes('NOSUCH', 2)" ],
 	[ 'IV010', "inv_set_stripes('A', 2, 'nowhere')" ],
+	[
+		'IV008',
+		[
+			"BEGIN; UPDATE inv_stock SET min_available = -5 WHERE stripe = 0",
+			"SELECT inv_set_stripes('A', 2)", 'ROLLBACK'
+		]
+	],
 	[ '22023', "inv_set_policy(NULL, 2)" ],
 	[ '22023', "inv_set_policy('', 2)" ],
 	[ '22023', "inv_set_policy('A', NULL)" ],
