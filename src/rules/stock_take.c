@@ -157,7 +157,7 @@ report_nobody_holds(const CatalogueItem *item, const StockRow *row)
 {
 	ereport(ERROR,
 			(rejection(ERRCODE_INV_BELOW_HELD),
-			 errmsg("stock of SKU \"%s\" would fall below what is sold",
+			 errmsg("more units of SKU \"%s\" would be taken off than there are",
 					item->sku),
 			 errdetail("On hand would be " INT64_FORMAT ", " INT64_FORMAT
 					   " held: only units under holds can become backorders.",
