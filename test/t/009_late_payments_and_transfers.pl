@@ -98,6 +98,15 @@ $node->safe_psql('postgres', q{
 		INSERT INTO told VALUES ('policy', 'set');
 	EXCEPTION WHEN SQLSTATE 'IV012' THEN
 		INSERT INTO told VALUES ('policy', SQLSTATE);
+	END $$;
+
+	-- not while backorders are taken
+	CREATE FUNCTION spread() RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM inv_set_stripes(some_sku(), 1 + floor(random() * 3)::integer, some_place());
+		INSERT INTO told VALUES ('stripes', 'set');
+	EXCEPTION WHEN SQLSTATE 'IV008' THEN
+		INSERT INTO told VALUES ('stripes', SQLSTATE);
 	END $$});
 
 my ($status, $stdout) = pgbench($node,
@@ -111,7 +120,7 @@ my ($status, $stdout) = pgbench($node,
 		'SELECT carry();' => 20,
 		'SELECT decide();' => 4,
 		'SELECT inv_expire(20);' => 4,
-		'SELECT inv_set_stripes(some_sku(), 1 + floor(random() * 3)::integer, some_place());' => 2,
+		'SELECT spread();' => 2,
 		q{SELECT 1 / (count(*) = 0)::int FROM inv_check();} => 1,
 	});
 is($status, 0, 'no client met an error that it did not expect');
@@ -126,7 +135,8 @@ foreach my $happened (
 	"act = 'pay' AND outcome = 'IV002'",
 	"act = 'transfer' AND outcome = 'carried'",
 	"act = 'transfer' AND outcome = 'IV012'",
-	"act = 'policy' AND outcome = 'set'", "act = 'policy' AND outcome = 'IV012'")
+	"act = 'policy' AND outcome = 'set'", "act = 'policy' AND outcome = 'IV012'",
+	"act = 'stripes' AND outcome = 'set'", "act = 'stripes' AND outcome = 'IV008'")
 {
 	isnt($node->safe_psql('postgres', "SELECT count(*) FROM told WHERE $happened"),
 		'0', "it happened: $happened");
@@ -134,6 +144,9 @@ foreach my $happened (
 isnt($node->safe_psql('postgres', q{
 		SELECT count(*) FROM inv_ledger WHERE operation = 'retake'}),
 	'0', 'it happened: units that had been given back were taken again');
+isnt($node->safe_psql('postgres', q{
+		SELECT count(*) FROM inv_ledger WHERE operation = 'fill_backorder'}),
+	'0', 'it happened: backorders were filled');
 value_is($node, q{
 	SELECT count(*) FROM told WHERE act = 'pay' AND outcome = 'retaken'},
 	0, 'nobody who did not ask for it was sold a dead hold');
@@ -158,7 +171,7 @@ value_is($node, q{
 	'', 'no transfer has lost or made a unit');
 value_is($node, q{
 	SELECT reservation_id, item_id, string_agg(operation, ' ' ORDER BY entry_id)
-	  FROM inv_ledger WHERE reservation_id IS NOT NULL
+	  FROM inv_ledger WHERE reservation_id IS NOT NULL AND operation !~ 'backorder'
 	 GROUP BY reservation_id, item_id
 	HAVING string_agg(operation, ' ' ORDER BY entry_id)
 		   !~ '^reserve( expire( retake confirm)?| confirm)?$' LIMIT 5},
