@@ -5,7 +5,7 @@
 \i :setup
 
 SELECT inv.inv_add_item(sku, unit_price => 1) IS NOT NULL AS added
-  FROM unnest('{A,B,SHRINK,PIECE,LATE,THERE}'::text[]) AS sku;
+  FROM unnest('{A,B,SHRINK,PIECE,LATE,THERE,TURN,MANY}'::text[]) AS sku;
 CREATE TABLE public.hold (name text PRIMARY KEY, id uuid, order_id uuid);
 
 CREATE FUNCTION public.hold(name text, sku text, quantity bigint)
@@ -211,12 +211,39 @@ UPDATE inv.inv_reservation SET expires_at = clock_timestamp() - interval '1 minu
 UPDATE inv.inv_stock SET earliest_expiry = '-infinity';
 SELECT hold('buyer', 'LATE', 5);
 SELECT queue('LATE');
+-- nor does he get what a dead one had
+SELECT on_hand FROM inv.inv_receive('TURN', 3);
+SELECT available FROM inv.inv_set_policy('TURN', backorder_limit => 4);
+SELECT hold('had it', 'TURN', 3), hold('waits since', 'TURN', 4);
+UPDATE inv.inv_reservation SET expires_at = clock_timestamp() - interval '1 minute' WHERE reservation_id = id('had it');
+UPDATE inv.inv_stock SET earliest_expiry = '-infinity';
+SELECT hold('comes later', 'TURN', 2);
+SELECT queue('TURN');
 -- a late payment waits behind all who have come meanwhile
 SELECT available FROM inv.inv_set_policy('LATE', backorder_limit => 20);
 UPDATE public.hold SET order_id = (inv.inv_confirm(id, retake => true)).order_id WHERE name = 'dead';
 SELECT queue('LATE');
 SELECT told();
 SELECT backordered FROM inv.inv_order_status((SELECT order_id FROM public.hold WHERE name = 'dead'));
+SELECT * FROM inv.inv_check();
+
+--
+-- A queue that is longer than what is looked at together
+--
+SELECT available FROM inv.inv_set_policy('MANY', backorder_limit => NULL);
+SELECT count(hold(nr::text, 'MANY', 2)) FROM generate_series(1, 260) AS nr;
+SELECT on_hand FROM inv.inv_receive('MANY', 505);
+SELECT queue('MANY');
+SELECT count(*), count(*) FILTER (WHERE nr = name::bigint) AS in_order
+  FROM (SELECT hold.name, row_number() OVER (ORDER BY entry_id) AS nr
+          FROM inv.inv_ledger JOIN inv.inv_item AS item USING (item_id)
+          JOIN public.hold ON id = reservation_id
+         WHERE sku = 'MANY' AND operation = 'fill_backorder') AS filled (name, nr);
+-- and the newest lose theirs
+SELECT on_hand FROM inv.inv_adjust('MANY', -300);
+SELECT count(*), sum(quantity), min(hold.name::bigint)
+  FROM inv.inv_backorder JOIN public.hold ON id = reservation_id
+  JOIN inv.inv_item AS item USING (item_id) WHERE sku = 'MANY';
 SELECT * FROM inv.inv_check();
 
 --

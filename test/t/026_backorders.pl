@@ -72,7 +72,7 @@ my ($status) = pgbench($node,
 		q{SELECT try(format('SELECT inv_release($1, %L, 1)', some_sku()));} => 4,
 		qq{SELECT try(\$\$SELECT inv_cancel_order(id) FROM $order_of AS sale (id) WHERE id IS NOT NULL\$\$);} => 3,
 		qq{SELECT try(format(\$\$SELECT inv_return(id, %L, 1) FROM $order_of AS sale (id) WHERE id IS NOT NULL\$\$, some_sku()));} => 3,
-		q{SELECT inv_receive(some_sku(), 1 + floor(random() * 9)::bigint);} => 22,
+		q{SELECT inv_receive(some_sku(), 1 + floor(random() * 4)::bigint);} => 20,
 		q{SELECT inv_expire(10);} => 2,
 		q{SELECT 1 / (count(*) = 0)::integer FROM inv_check();} => 1,
 	});
