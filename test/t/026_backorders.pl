@@ -1,15 +1,17 @@
 # Backorders under load: a crowd of buyers holds, pays, pays late, gives up and
 # lets die what is not there, while the shop receives it in small lots.
 #
-# The ledger is then read as the story of one queue for each SKU, and each entry
-# has to be what must come next: who promises more than there is goes to the end
-# of it, whatever comes goes to the head of it, and after each transaction there
-# are as many units in it as are lacking.  In the end it is the queue in the
-# tables.  Every transaction makes one call, so there may be no deadlock.
+# The ledger is then read as the story of one queue for each SKU
+# (Simulator::Queue), which in the end has to be the queue in the tables.  Every
+# transaction makes one call, so there may be no deadlock.
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/../simulator";
+
 use InventoryTest;
+use Simulator::Queue;
 use Test::More;
 
 my $seconds = $ENV{INVENTORY_LOAD_SECONDS} || 10;
@@ -73,6 +75,7 @@ my ($status) = pgbench($node,
 		qq{SELECT try(\$\$SELECT inv_cancel_order(id) FROM $order_of AS sale (id) WHERE id IS NOT NULL\$\$);} => 3,
 		qq{SELECT try(format(\$\$SELECT inv_return(id, %L, 1) FROM $order_of AS sale (id) WHERE id IS NOT NULL\$\$, some_sku()));} => 3,
 		q{SELECT inv_receive(some_sku(), 1 + floor(random() * 4)::bigint);} => 20,
+		q{SELECT try(format('SELECT inv_adjust(%L, -3) WHERE $1 IS NOT NULL', some_sku()));} => 4,
 		q{SELECT inv_expire(10);} => 2,
 		q{SELECT 1 / (count(*) = 0)::integer FROM inv_check();} => 1,
 	});
@@ -81,84 +84,30 @@ only_errors_are($node, 0, {}, 'no deadlock and no other error in the log');
 books_are_right($node);
 
 # The story of a SKU; returns what happened how often.
-sub replay
+sub story_of
 {
 	my ($sku) = @_;
-	my ($on_hand, $reserved, $xid, %happened, @queue, $wrong) = (0, 0, '');
-	my $lacking = sub { $reserved > $on_hand ? $reserved - $on_hand : 0 };
-	my $owed = sub { my $sum = 0; $sum += $_->{units} foreach @queue; return $sum };
+	my ($wrong, $queue, $happened) = Simulator::Queue::replay(
+		map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres',
+			"$Simulator::Queue::entries AND item.sku = '$sku' ORDER BY entry.entry_id"));
 
-	foreach my $entry (split /\n/, $node->safe_psql('postgres', qq{
-			SELECT entry_id, xid, operation, delta_on_hand, delta_reserved, on_hand_after,
-			       reserved_after, reservation_id,
-			       CASE WHEN operation LIKE '%backorder' THEN reason::jsonb ->> 'units' END,
-			       CASE WHEN operation LIKE '%backorder' THEN reason::jsonb ->> 'backordered' END
-			  FROM inv_ledger JOIN inv_item USING (item_id)
-			 WHERE sku = '$sku' ORDER BY entry_id}))
-	{
-		my ($id, $by, $operation, $delta_on_hand, $delta_reserved, $on_hand_after,
-			$reserved_after, $hold, $units, $left) = split /\|/, $entry;
-
-		next if $operation =~ /^(back_in|out_of)_stock$/;
-		if ($by ne $xid)
-		{
-			$wrong //= "before $id: " . $owed->() . ' in the queue, ' . $lacking->() . ' lacking'
-			  if $owed->() != $lacking->();
-			$xid = $by;
-		}
-		$on_hand += $delta_on_hand;
-		$reserved += $delta_reserved;
-		$wrong //= "$id: the counters after it are others"
-		  if $on_hand != $on_hand_after || $reserved != $reserved_after;
-		$happened{$operation}++;
-		if ($operation eq 'backorder')
-		{
-			$wrong //= "$id: $units at the end of the queue, where more or less are lacking"
-			  if $owed->() + $units != $lacking->();
-			push @queue, { hold => $hold, units => $units };
-		}
-		elsif ($operation eq 'fill_backorder')
-		{
-			my $head = $queue[0];
-
-			$wrong //= "$id: filled $units of $hold out of turn"
-			  if !$head || $head->{hold} ne $hold || $head->{units} != $units + $left;
-			$wrong //= "$id: filled $units of $hold, which were not there"
-			  if $owed->() - $units < $lacking->();
-			$head->{units} = $left if $head;
-			shift @queue if !$left;
-			$happened{'partly filled'}++ if $left;
-		}
-		elsif ($hold && $operation ne 'confirm')
-		{
-			# what is given up is first what is not there
-			my $given_up = $delta_on_hand > 0 ? $delta_on_hand : -$delta_reserved;
-			my ($own) = grep { $_->{hold} eq $hold } @queue;
-
-			next if $given_up <= 0 || !$own;
-			$happened{'given up'}++;
-			$own->{units} -= $own->{units} < $given_up ? $own->{units} : $given_up;
-			@queue = grep { $_->{units} > 0 } @queue;
-		}
-	}
-	$wrong //= $owed->() . ' in the queue, ' . $lacking->() . ' lacking' if $owed->() != $lacking->();
 	is($wrong, undef, "$sku: the ledger tells of one queue");
 	is($node->safe_psql('postgres', qq{
 			SELECT string_agg(format('%s %s', reservation_id, quantity), E'\n' ORDER BY since, reservation_id)
 			  FROM inv_backorder JOIN inv_item USING (item_id) WHERE sku = '$sku'}),
-		join("\n", map { "$_->{hold} $_->{units}" } @queue), "$sku: which is the one in the table");
-	note "$sku: ", join ', ', map { "$_ $happened{$_}" } sort keys %happened;
-	return %happened;
+		join("\n", map { "$_->{hold} $_->{units}" } @$queue), "$sku: which is the one in the table");
+	note "$sku: ", join ', ', map { "$_ $happened->{$_}" } sort keys %$happened;
+	return %$happened;
 }
 
 my %happened;
 foreach my $sku (qw(Q1 Q2 Q3))
 {
-	my %times = replay($sku);
+	my %times = story_of($sku);
 	$happened{$_} += $times{$_} foreach keys %times;
 }
 cmp_ok($happened{$_} // 0, '>', 0, "it happened: $_")
-  foreach ('backorder', 'fill_backorder', 'partly filled', 'given up', 'expire', 'cancel',
+  foreach ('backorder', 'fill_backorder', 'partly filled', 'given up', 'owed by age', 'owed more', 'adjust', 'expire', 'cancel',
 	'release', 'return', 'cancel_order', 'retake');
 
 # what is said of each line is what is in the queue, and nothing of a dead one
