@@ -283,5 +283,23 @@ DELETE FROM inv.inv_reservation WHERE reservation_id = id('alive');
 SELECT violation, sku, found, expected FROM inv.inv_check() WHERE violation LIKE 'backorder%';
 ROLLBACK;
 
+-- counters that were wrong do not mislead who puts them right
+SELECT queue('LATE');
+UPDATE inv.inv_stock SET reserved = reserved + 3
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'LATE');
+SELECT finding, found, expected, action FROM inv.inv_reconcile(repair => true, complete => true) WHERE sku = 'LATE';
+SELECT queue('LATE');
+UPDATE inv.inv_stock SET reserved = reserved - 3
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'LATE');
+SELECT finding, found, expected, action FROM inv.inv_reconcile(repair => true, complete => true) WHERE sku = 'LATE';
+SELECT queue('LATE');
+-- nor do rows of the queue that are missing
+DELETE FROM inv.inv_backorder WHERE reservation_id = id('buyer');
+UPDATE inv.inv_stock SET reserved = reserved + 1
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'LATE');
+SELECT finding, found, expected, action FROM inv.inv_reconcile(repair => true, complete => true) WHERE sku = 'LATE';
+SELECT queue('LATE');
+SELECT * FROM inv.inv_check();
+
 DROP FUNCTION public.told, public.queue, public.hold, public.id;
 DROP TABLE public.hold, public.heard;

@@ -9,6 +9,8 @@
  *
  * - reserved becomes what the active lines hold: they are what buyers have been
  *   promised;
+ * - what is lacking then is backordered, by the newest holds, and what is not
+ *   lacking any more goes to the oldest;
  * - on_hand stays: buyers have been answered by it, and only a stock-take can
  *   know better.  Of a row that is missing it is what the ledger says;
  * - the ledger gets one entry more, "reconcile", which brings its sums to the
@@ -34,6 +36,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "records/backorder.h"
 #include "rules/expire.h"
 #include "rules/reconcile_run.h"
 #include "settings.h"
@@ -267,6 +270,20 @@ lock_and_restore(Call *call, const StockKey *keys, int count,
 }
 
 /*
+ * How many units of a row are backordered cannot be told from counters that are
+ * wrong.  Other stripes than the first have none.
+ */
+static void
+read_backorders(Call *call, StockRow *row)
+{
+	BackorderCount units = {0};
+
+	if (row->key.stripe == FIRST_STRIPE)
+		backorder_count(call, &row->key, &units);
+	row->backordered = units.in_all;
+}
+
+/*
  * Repair stock rows, whose keys are in order.  Waits for them as a buyer would,
  * and has them until the transaction ends.  All are read in one go, for the
  * ledger behind the balances is read for it.
@@ -290,11 +307,14 @@ repair_stock(Call *call, ReconcileRun *run, const StockKey *keys, int count)
 		StringInfoData action;
 
 		initStringInfo(&action);
+		if (row != NULL)
+			read_backorders(call, row);
 		if (row == NULL)
 			(void) note_at_stock(call, run, &keys[i],
 								 "left for a person: the stock row made anew would be oversold");
 		else if (correct(call, row, is_new[i], &figures[i], &action))
 		{
+			(void) backorder_newest_holds(call, row);
 			run->repaired++;
 			statistics_count(COUNT_DRIFTS_REPAIRED,
 							 note_at_stock(call, run, &keys[i], action.data));

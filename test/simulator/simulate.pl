@@ -126,8 +126,12 @@ sub set_up
 		must(
 			$session,
 			"SELECT inv_add_item('$stock->{sku}', unit_price => 3)",
-			"SELECT inv_receive('$stock->{sku}', $stock->{units}, $location)"
+			sprintf(q{SELECT inv_receive('%s', %d, %s)},
+				$stock->{sku}, $stock->{units} - ($stock->{backorders} || 0), $location)
 		);
+		must($session,
+			"SELECT inv_set_policy('$stock->{sku}', backorder_limit => $stock->{backorders})"
+		) if $stock->{backorders};
 		must($session,
 			"SELECT inv_set_stripes('$stock->{sku}', $stock->{stripes})")
 		  if $stock->{stripes} > 1;

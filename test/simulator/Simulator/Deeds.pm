@@ -1612,8 +1612,8 @@ sub ask_set_stripes
 	my $sku = $self->pick_sku($intent->[2], $own);
 	my $stripes = 1 + int($intent->[3] * $intent->[3] * 12);
 
-	# see Client::overtake
-	return if $sku =~ /-ONE$/;
+	# see Client::overtake; and backorders are one queue
+	return if $sku =~ /-ONE$|^OWED/;
 
 	return $self->plain_request(
 		'set_stripes', 'SELECT inv_set_stripes(?, ?::integer, ?)',

@@ -2,7 +2,8 @@
 #
 # In no snapshot there may be more units sold and held than have been brought
 # in; they are counted from the lines and the orders, not from the counters, and
-# against a table of the simulator's own.  Of every second snapshot inv_check()
+# against a table of the simulator's own.  What may be backordered counts as
+# brought in, and as on hand.  Of every second snapshot inv_check()
 # is asked as well.  Half of its time it rests, for it reads all there is.
 #
 # The feed must show every ledger entry once.
@@ -17,7 +18,7 @@ use Time::HiRes qw(sleep time);
 my $more_than_there_was = <<'SQL';
 SELECT brought.sku, brought.units, sums.sold, sums.held, stock.on_hand
   FROM (SELECT sku, sum(units) AS units FROM sim.brought GROUP BY sku) AS brought
-  JOIN (SELECT item.sku, sum(on_hand) AS on_hand
+  JOIN (SELECT item.sku, sum(on_hand - least(min_available, 0)) AS on_hand
 		  FROM inv_stock JOIN inv_item AS item USING (item_id) GROUP BY item.sku) AS stock USING (sku)
   JOIN (SELECT item.sku,
 			   coalesce(sum(line.quantity - line.returned) FILTER (WHERE sale.order_id IS NOT NULL), 0) AS sold,

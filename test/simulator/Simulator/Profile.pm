@@ -54,6 +54,18 @@ sub draw
 		stripes => $_ % 2 ? 1 : $dice->pick(2, 5)
 	  }
 	  foreach 1 .. 8;
+
+	# Of these most are backordered.  "units" are those that may be promised, of
+	# which so many are not there.
+	push @shared,
+	  {
+		sku        => "OWED$_",
+		units      => $_ == 1 ? 30 : 12,
+		backorders => $_ == 1 ? 26 : 9,
+		weight     => $_ == 1 ? 4 : 1,
+		stripes    => 1
+	  }
+	  foreach 1 .. 2;
 	$profile{shared} = \@shared;
 
 	# of each client's own

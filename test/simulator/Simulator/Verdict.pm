@@ -11,6 +11,7 @@ use strict;
 use warnings;
 
 use Simulator::Log;
+use Simulator::Queue;
 use Simulator::SoldOut;
 
 use constant BLUR  => 0.002;
@@ -77,6 +78,7 @@ sub judge
 	$self->judge_calls;
 	$self->judge_stock;
 	$self->judge_snapshots if !$self->{profile}{purges};
+	$self->judge_queues    if !$self->{profile}{purges};
 	$self->judge_refusals;
 	return $self->{wrong};
 }
@@ -465,7 +467,7 @@ sub judge_stock
 	}
 	foreach my $row (
 		$self->query(
-			'SELECT sku, sum(on_hand) FROM inv_stock JOIN inv_item USING (item_id) GROUP BY sku'
+			'SELECT sku, sum(on_hand - least(min_available, 0)) FROM inv_stock JOIN inv_item USING (item_id) GROUP BY sku'
 		))
 	{
 		my ($sku, $on_hand) = @$row;
@@ -475,6 +477,35 @@ sub judge_stock
 			"$on_hand of $sku are on hand, and $should{$sku} should be",
 			sku => $sku)
 		  if $on_hand != $should{$sku};
+	}
+	return;
+}
+
+# Who was owed what, from the first entry of the ledger to the table, which says
+# it now.
+sub judge_queues
+{
+	my ($self) = @_;
+
+	foreach my $sku (map { $_->{sku} } grep { $_->{backorders} }
+		@{ $self->{profile}{shared} })
+	{
+		my ($wrong, $queue, $happened) = Simulator::Queue::replay(
+			$self->query(
+				"$Simulator::Queue::entries AND item.sku = '$sku' ORDER BY entry.entry_id"
+			));
+		my $should = join ' ', map { "$_->{hold}:$_->{units}" } @$queue;
+		my ($found) = $self->query(<<"SQL");
+SELECT coalesce(string_agg(format('%s:%s', owed.reservation_id, owed.quantity), ' ' ORDER BY owed.since, owed.reservation_id), '')
+  FROM inv_backorder AS owed JOIN inv_item AS item USING (item_id) WHERE item.sku = '$sku'
+SQL
+
+		$self->wrong("the queue of $sku: $wrong", sku => $sku) if $wrong;
+		$self->wrong("$found->[0] are owed $sku, and by the ledger $should",
+			sku => $sku)
+		  if !$wrong && $found->[0] ne $should;
+		$self->{checked}{backorders} += $happened->{backorder} || 0;
+		$self->{checked}{'backorders filled'} += $happened->{fill_backorder} || 0;
 	}
 	return;
 }
