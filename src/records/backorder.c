@@ -332,7 +332,8 @@ backorder_newest_holds(Call *call, StockRow *row)
 										 Int64GetDatum(BATCH)), NULL);
 		for (int i = 0; i < count; i++)
 		{
-			changes[i] = (BackorderChange) {*DatumGetUUIDP(sql_value(i, 1, &isnull))};
+			memset(&changes[i], 0, sizeof(BackorderChange));
+			changes[i].reservation_id = *DatumGetUUIDP(sql_value(i, 1, &isnull));
 			changes[i].line_no = DatumGetInt32(sql_value(i, 2, &isnull));
 			changes[i].created_at = DatumGetTimestampTz(sql_value(i, 3, &isnull));
 			changes[i].units = DatumGetInt64(sql_value(i, 4, &isnull));
