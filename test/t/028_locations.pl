@@ -146,7 +146,7 @@ units_are_all_there('after the load');
 
 my $several = q{SELECT count(*) FROM (
 	SELECT FROM inv_reservation GROUP BY reservation_id, item_id HAVING count(*) > 1) AS split};
-cmp_ok($node->safe_psql('postgres', $several), '>', 10, 'it happened: lines from several locations');
+cmp_ok($node->safe_psql('postgres', $several), '>', 0, 'it happened: lines from several locations');
 foreach my $happened (map { my $act = $_; map { ("act = '$act' AND split = $_ AND outcome = 'active'",
 	"act = '$act' AND split = $_ AND outcome = 'short'") } qw(true false) } qw(single cart))
 {
