@@ -296,8 +296,11 @@ export const routes = [
       sql: `
         SELECT json_build_object(
                  'at', statement_timestamp(),
-                 'violations', coalesce(json_agg(to_jsonb(violation)), '[]')) AS data
-          FROM inv_check() AS violation`,
+                 'violations', coalesce(json_agg(json_build_object(
+                   'violation', violation, 'sku', sku, 'location', location, 'stripe', stripe,
+                   'reservationId', reservation_id, 'orderId', order_id, 'found', found,
+                   'expected', expected)), '[]')) AS data
+          FROM inv_check()`,
       values: [],
     },
   },

@@ -288,7 +288,7 @@ async function checkBooks() {
     books =
       violations.length === 0
         ? [`nothing wrong at ${when(at)}`, false]
-        : [`${count.format(violations.length)} violations at ${when(at)}: ${violationsText(violations)}`, true];
+        : [`${count.format(violations.length)} violation${violations.length > 1 ? 's' : ''} at ${when(at)}: ${violationsText(violations)}`, true];
   } catch (error) {
     books = [`could not be checked: ${error.message}`, true];
   }
