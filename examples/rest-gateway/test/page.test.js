@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
-import { booksAreRight, clientOf, done, patience, refused, sql, startGateway } from './support.js';
+import { booksAreRight, clientOf, done, patience, refused, sql, startGateway, until } from './support.js';
 
 const database = 'empty_shop';
 let browser, gateway, client;
@@ -224,11 +224,19 @@ test('a picture of a shop on a busy day', { skip: !process.env.SCREENSHOT }, asy
   await hold('theatre', 'SPEAKER001', 8, 1500);
   await hold('cleo', 'WATCH001', 1, 300);
   refused(await buyer.post('/inventory/reserve', { userId: 'dan', sku: 'CAMERA001' }), 409, 'IV001');
+  // As if it had taken a while.
+  await run(`UPDATE inv_reservation SET created_at = expires_at - interval '5 minutes'
+              WHERE status = 'active' AND expires_at < created_at + interval '5 minutes'`);
+  await run(`UPDATE inv_reservation SET closed_at = closed_at - quantity * quantity * interval '19 seconds'
+              WHERE status = 'confirmed'`);
 
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
-  await page.goto(shop.url);
-  await page.waitForSelector('.live.on');
-  await page.waitForSelector('text=/nothing wrong at/');
+  await until('a worker has come by', async () => {
+    await page.goto(shop.url);
+    await page.waitForSelector('.live.on');
+    await page.waitForSelector('text=/nothing wrong at/');
+    return page.isVisible('text=/last run/');
+  });
   await has(page, '#held-units', '14');
   await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true, animations: 'disabled' });
   await page.close();
