@@ -116,6 +116,9 @@ setup:
 demo:
 	@$(run) $(root)/examples/demo/run.sh
 
+gateway:
+	@$(run) $(root)/examples/rest-gateway/run.sh
+
 test:
 	@$(run) $(support)/$(if $(VERSIONS),run_versions.sh $(VERSIONS),run_tests.sh)
 
@@ -160,6 +163,7 @@ help:
 ##
 ## make setup              install the Debian packages that are missing
 ## make demo               run examples/demo on a private server
+## make gateway            REST and a live page on a private server (PORT=8080)
 ## make cluster            psql on a private server, thrown away afterwards
 ## make test               all suites on private servers
 ##   VERSIONS="15 17 18"   on these PostgreSQL versions, in chroots where need be
@@ -189,4 +193,4 @@ help:
 ## make bench-full         every peer and row, more than an hour
 ##   BENCH_OPTIONS="..."   options of bench/run.sh
 
-.PHONY: setup demo test test-builds test-regress test-isolation test-pgtap test-tap test-examples cluster bench bench-full help simulate test-simulator simulate-mutants hostile analyze fuzz
+.PHONY: setup demo gateway test test-builds test-regress test-isolation test-pgtap test-tap test-examples cluster bench bench-full help simulate test-simulator simulate-mutants hostile analyze fuzz
