@@ -4,18 +4,18 @@ import { createServer } from 'node:http';
 import { openDatabase } from './database.js';
 import { createGateway } from './gateway.js';
 
-// A positive whole number from the environment.
-function number(name, otherwise) {
+// A whole number from the environment.
+function number(name, otherwise, least = 1) {
   const text = process.env[name] ?? String(otherwise);
-  if (!/^\d{1,9}$/.test(text)) {
-    console.error(`${name} must be a whole number, not "${text}"`);
+  if (!/^\d{1,9}$/.test(text) || Number(text) < least) {
+    console.error(`${name} must be a whole number from ${least} on, not "${text}"`);
     process.exit(2);
   }
   return Number(text);
 }
 
 const host = process.env.GATEWAY_HOST ?? '127.0.0.1';
-const port = number('GATEWAY_PORT', 8080);
+const port = number('GATEWAY_PORT', 8080, 0);
 const database = openDatabase({
   connections: number('GATEWAY_CONNECTIONS', 10),
   connectTimeout: number('GATEWAY_CONNECT_TIMEOUT', 10000),

@@ -213,7 +213,7 @@ suite_analysis() {
             *.sh) like=(-name '*.sh' -o -path .ci/run) ;;
             *.pl) like=(-name '*.p[lm]') ;;
         esac
-        mapfile -t sources < <(find src test bench examples .ci -path '*/planted' -prune -o -type f \( "${like[@]}" \) -print | sort)
+        mapfile -t sources < <(find src test bench examples .ci \( -path '*/planted' -o -path '*/node_modules' \) -prune -o -type f \( "${like[@]}" \) -print | sort)
         if bash -euo pipefail "test/analysis/$name.sh" "$example" >"$RESULTS/$name.planted" 2>&1; then
             echo "not ok - $name does not see what is wrong with $example"
         elif ! said=$(bash -euo pipefail "test/analysis/$name.sh" "${sources[@]}" 2>&1); then

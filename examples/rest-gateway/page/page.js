@@ -274,11 +274,11 @@ function renderHealth() {
   }
   lines.push(['Books', ...books]);
   $('health').replaceChildren(
-    ...lines.flatMap(([name, text, alarm]) => [
-      element('dt', '', name),
-      element('dd', alarm ? 'alarm' : '', text),
-    ]),
+    ...lines.map(([name, text, alarm]) =>
+      element('div', '', element('dt', '', name), element('dd', alarm ? 'alarm' : '', text)),
+    ),
   );
+  show($('alarm'), lines.some(([, , alarm]) => alarm));
 }
 
 async function checkBooks() {

@@ -157,11 +157,13 @@ test('books that are wrong are said to be', async () => {
     await page.click('#check');
     await page.waitForSelector('.health .alarm:text("1 violation at")');
     assert.match(await page.textContent('.health .alarm'), /on_hand differs from the ledger/);
+    assert.equal(await page.isVisible('#alarm'), true);
   } finally {
     await change(-1);
   }
   await page.click('#check');
   await page.waitForSelector('text=/nothing wrong at/');
+  assert.equal(await page.isVisible('#alarm'), false);
   await close(page);
 });
 

@@ -146,9 +146,12 @@ test('too little stock, unknown SKU, unknown location, not for sale', async () =
   assert.match(short.body.detail, /4 requested, 3 available/);
   refused(await reserve('UNKNOWN', 1, 'ada'), 404, 'IV004');
   refused(await reserve('FEW', 1, 'ada', undefined, { location: 'nowhere' }), 404, 'IV010');
+  await sql(`SELECT inv_set_item('FEW', max_per_customer => 2)`);
+  done(await reserve('FEW', 2, 'eve'), 201);
+  refused(await reserve('FEW', 1, 'eve'), 409, 'IV007');
   await sql(`SELECT inv_set_item('FEW', selling => false)`);
   refused(await reserve('FEW', 1, 'ada'), 409, 'IV006');
-  assert.deepEqual(await stock('FEW'), [3, 0, 3]);
+  assert.deepEqual(await stock('FEW'), [3, 2, 1]);
 });
 
 test('a hold whose time is over', async () => {
@@ -220,6 +223,7 @@ test('bad values are 400, whatever they are', async () => {
   }
   refused(await client.get('/inventory/BAD2'), 404);
   refused(await client.get('/inventory/%00'), 400, '22021');
+  refused(await client.get('/inventory/%E0%A4%A'), 400);
   for (const route of ['/inventory/reserve/cancel', '/checkout/confirm', '/checkout/cancel']) {
     refused(await client.post(route, { reservationId: 'not an id' }), 400, '22P02');
     refused(await client.post(route, {}), 400, '22023');
