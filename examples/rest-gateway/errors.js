@@ -44,8 +44,8 @@ export function describe(error, overrides = {}) {
   if (error instanceof Refusal) {
     return answer(error.statusCode, error.message);
   }
-  // Express and its parsers: malformed JSON, a body that is too large, ...
-  if (error.expose && error.status >= 400 && error.status < 500) {
+  // Express and its parsers: malformed JSON or URL, a body that is too large, ...
+  if (error.status >= 400 && error.status < 500) {
     return answer(error.status, error.message);
   }
   const sqlstate = error.severity ? error.code : undefined;
