@@ -22,7 +22,7 @@ export function createGateway(database, settings) {
   app.use(safetyHeaders);
   app.use(express.json({ limit: settings.bodyLimit }));
 
-  // A list of items is newer each time it is asked for.
+  // An answer is true for the moment it is given.
   const noStore = (request, response, next) => {
     response.set('Cache-Control', 'no-store');
     next();
@@ -87,7 +87,7 @@ function safetyHeaders(request, response, next) {
   next();
 }
 
-// eslint-disable-next-line no-unused-vars -- Express knows it by its four arguments
+// Express knows it by its four arguments.
 function sendError(error, request, response, next) {
   const { statusCode, body } = describe(error, response.locals.statuses);
   if (statusCode >= 500) {
