@@ -88,6 +88,14 @@ COMMENT ON FUNCTION inv_version IS 'Which versions meet in this session and data
 REVOKE ALL ON FUNCTION inv_version() FROM PUBLIC;
 
 /* ------------------------------------------------------------------------
+ * Loads say what they have changed
+ * ------------------------------------------------------------------------ */
+
+ALTER TYPE inv_loaded_stock ADD ATTRIBUTE changed boolean;
+COMMENT ON TYPE inv_loaded_stock IS 'One row of a bulk load: the stock as it is then. created: the SKU was new; changed: on_hand was another before.';
+COMMENT ON FUNCTION inv_load_stock IS 'Sets on_hand of many SKUs at once, adding those that are new; all or nothing. What is as counted is neither locked nor written, so a repeat changes nothing. A row a SKU, in the order given.';
+
+/* ------------------------------------------------------------------------
  * Safety stock, backorders and late payments, which the library knows now
  * ------------------------------------------------------------------------ */
 

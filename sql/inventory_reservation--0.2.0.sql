@@ -561,9 +561,10 @@ CREATE TYPE inv_loaded_stock AS (
 	reserved bigint,
 	available bigint,
 	version bigint,
-	created boolean
+	created boolean,
+	changed boolean
 );
-COMMENT ON TYPE inv_loaded_stock IS 'One row of a bulk load. created: the SKU was new.';
+COMMENT ON TYPE inv_loaded_stock IS 'One row of a bulk load: the stock as it is then. created: the SKU was new; changed: on_hand was another before.';
 
 CREATE TYPE inv_reservation_state AS (
 	reservation_id uuid,
@@ -878,7 +879,7 @@ CREATE FUNCTION inv_load_stock(
 RETURNS SETOF inv_loaded_stock
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_load_stock';
-COMMENT ON FUNCTION inv_load_stock IS 'Sets on_hand of many SKUs at once, adding those that are new; all or nothing, and safe to repeat. A row a SKU, in the order given.';
+COMMENT ON FUNCTION inv_load_stock IS 'Sets on_hand of many SKUs at once, adding those that are new; all or nothing. What is as counted is neither locked nor written, so a repeat changes nothing. A row a SKU, in the order given.';
 
 CREATE FUNCTION inv_set_stripes(
 	sku text, stripes integer, location text DEFAULT NULL)

@@ -147,9 +147,43 @@ SELECT outcome($$SELECT * FROM inv.inv_load_stock('{NEW3,NULL}', '{1,1}')$$);
 SELECT outcome($$SELECT * FROM inv.inv_load_stock('{NEW3,NEW4}', '{1,NULL}')$$);
 SELECT outcome($$SELECT * FROM inv.inv_load_stock('{""}', '{1}')$$);
 SELECT outcome($$SELECT * FROM inv.inv_load_stock('{}', '{}')$$);
+SELECT outcome($$SELECT * FROM inv.inv_load_stock('{A,NEW3,A}', '{1,2,3}')$$);
+SELECT outcome($$SELECT * FROM inv.inv_load_stock('{NEW3,NEW4}', '{1,9007199254740993}')$$);
+-- in a million lines one wants to know which
+\set SHOW_CONTEXT always
+SELECT * FROM inv.inv_load_stock('{NEW3,NEW4,NEW5}', '{1,1,-1}');
+\set SHOW_CONTEXT errors
+
 SELECT count(*), sum(on_hand), count(*) FILTER (WHERE created)
   FROM inv.inv_load_stock(ARRAY(SELECT 'BULK' || i FROM generate_series(1, 2000) AS i),
                           ARRAY(SELECT i::bigint FROM generate_series(1, 2000) AS i));
+
+-- SKUs that are in the catalogue, and have no stock yet, beside ones that are
+-- new: the order is the caller's, whatever that of the items
+SELECT inv.inv_add_item('OLD' || i, unit_price => i) > 0 AS added FROM generate_series(1, 3) AS i;
+SELECT sku, on_hand, available, version, created, changed
+  FROM inv.inv_load_stock('{OLD3,ADDED,OLD1,BULK7,OLD2,EMPTY}', '{3,4,1,7,0,0}', reason => 'mixed');
+SELECT sku, name, unit_price FROM inv.inv_item WHERE sku IN ('OLD3', 'ADDED') ORDER BY sku;
+SELECT item.sku, entry.delta_on_hand, entry.on_hand_after
+  FROM inv.inv_ledger AS entry JOIN inv.inv_item AS item USING (item_id)
+ WHERE entry.reason = 'mixed' ORDER BY item.sku;
+
+-- what dead holds held can go, what live ones hold cannot
+SELECT dead_hold('BULK9', 4) AS dead \gset
+SELECT status FROM inv.inv_reserve('BULK9', 2, ttl => '1 hour');
+SELECT on_hand, reserved, available, changed FROM inv.inv_load_stock('{BULK9}', '{9}');
+SELECT outcome($$SELECT * FROM inv.inv_load_stock('{BULK8,BULK9}', '{1,1}')$$);
+SELECT on_hand, reserved, available, changed FROM inv.inv_load_stock('{BULK9}', '{2}');
+SELECT status FROM inv.inv_reservation_status(:'dead');
+SELECT on_hand FROM inv.inv_availability WHERE sku = 'BULK8';
+
+-- stripes: the sum is what counts
+SELECT inv.inv_set_stripes('BULK10', 4);
+SELECT on_hand, changed FROM inv.inv_load_stock('{BULK10}', '{10}');
+SELECT on_hand, changed FROM inv.inv_load_stock('{BULK10}', '{21}');
+SELECT array_agg(on_hand ORDER BY stripe) FROM inv.inv_stock JOIN inv.inv_item USING (item_id) WHERE sku = 'BULK10';
+SELECT on_hand, changed FROM inv.inv_load_stock('{BULK10}', '{3}');
+SELECT array_agg(on_hand ORDER BY stripe) FROM inv.inv_stock JOIN inv.inv_item USING (item_id) WHERE sku = 'BULK10';
 
 --
 -- Safety stock and backorders are two columns

@@ -239,6 +239,13 @@ argument_array(FunctionCallInfo fcinfo, int number, const char *argument,
 	return elements;
 }
 
+/* Which of many lines an error is about. */
+static void
+line_context(void *place)
+{
+	errcontext("element %d of skus and quantities", *(const int *) place + 1);
+}
+
 /*
  * Read SKUs and their numbers of units, two arrays of one length.  "check" is
  * check_quantity() or check_count().
@@ -248,6 +255,8 @@ argument_lines(FunctionCallInfo fcinfo, int64 (*check) (int64, const char *),
 			   int *count, char ***skus, int64 **quantities)
 {
 	int			quantity_count;
+	int			place;
+	ErrorContextCallback context = {error_context_stack, line_context, &place};
 	Datum	   *sku_values = argument_array(fcinfo, 0, "skus", TEXTOID, count,
 											NULL);
 	Datum	   *quantity_values = argument_array(fcinfo, 1, "quantities",
@@ -266,12 +275,15 @@ argument_lines(FunctionCallInfo fcinfo, int64 (*check) (int64, const char *),
 
 	*skus = palloc(*count * sizeof(char *));
 	*quantities = palloc(*count * sizeof(int64));
-	for (int i = 0; i < *count; i++)
+	error_context_stack = &context;
+	for (place = 0; place < *count; place++)
 	{
-		(*skus)[i] = normalize_sku(TextDatumGetCString(sku_values[i]));
-		check_name((*skus)[i], "sku");
-		(*quantities)[i] = check(DatumGetInt64(quantity_values[i]), "quantity");
+		(*skus)[place] = normalize_sku(TextDatumGetCString(sku_values[place]));
+		check_name((*skus)[place], "sku");
+		(*quantities)[place] = check(DatumGetInt64(quantity_values[place]),
+									 "quantity");
 	}
+	error_context_stack = context.previous;
 }
 
 /*

@@ -5,9 +5,7 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "funcapi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
@@ -15,12 +13,12 @@
 #include "functions/arguments.h"
 #include "records/idempotency.h"
 #include "rules/policy.h"
+#include "rules/stock_load.h"
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
 #include "rules/transfer.h"
 #include "settings.h"
 #include "statistics/statistics.h"
-#include "table/sql.h"
 
 PG_FUNCTION_INFO_V1(inv_receive);
 PG_FUNCTION_INFO_V1(inv_adjust);
@@ -30,7 +28,7 @@ PG_FUNCTION_INFO_V1(inv_set_policy);
 PG_FUNCTION_INFO_V1(inv_transfer);
 PG_FUNCTION_INFO_V1(inv_load_stock);
 
-/* The columns that inv_stock_level and inv_loaded_stock have in common. */
+/* The columns of an inv_stock_level, but the last. */
 static void
 level_values(Call *call, const StockLevel *level, Datum *values)
 {
@@ -132,7 +130,6 @@ inv_set_stock(PG_FUNCTION_ARGS)
 	int32		location_id;
 	Datum		row;
 
-	take.operation = "set_stock";
 	take.count = check_count(argument_int64(fcinfo, 1, "on_hand"), "on_hand");
 	take.check_version = !PG_ARGISNULL(3);
 	take.expected_version = take.check_version ? PG_GETARG_INT64(3) : 0;
@@ -282,148 +279,49 @@ inv_transfer(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* A row of a bulk load; "place" is its place in the arrays. */
-typedef struct LoadRow
-{
-	int			place;
-	int64		quantity;
-	CatalogueItem item;
-	bool		created;
-	StockLevel	level;
-} LoadRow;
-
-/* The lock order: by item. */
-static int
-compare_items(const void *left, const void *right)
-{
-	const LoadRow *a = left;
-	const LoadRow *b = right;
-
-	if (a->item.item_id != b->item.item_id)
-		return a->item.item_id < b->item.item_id ? -1 : 1;
-	return a->place - b->place;
-}
-
-static int
-compare_row_places(const void *left, const void *right)
-{
-	return ((const LoadRow *) left)->place - ((const LoadRow *) right)->place;
-}
-
-static int
-compare_skus(const void *left, const void *right)
-{
-	return strcmp(*(char *const *) left, *(char *const *) right);
-}
-
-/*
- * Add the SKUs that are new, in one statement, and return them sorted.  Two
- * loads that add the same SKUs do so in the same order.
- */
-static char **
-add_items(Call *call, char **skus, int count, int *added)
-{
-	static SqlStatement insert_items = {
-		"INSERT INTO inv_item (sku, name)"
-		" SELECT DISTINCT sku, sku FROM pg_catalog.unnest($1) AS sku ORDER BY sku"
-		" ON CONFLICT DO NOTHING RETURNING sku",
-		SPI_OK_INSERT_RETURNING, 1, {TEXTARRAYOID}
-	};
-	Datum	   *elements = palloc(count * sizeof(Datum));
-	MemoryContext context = CurrentMemoryContext;
-	Datum		array;
-	char	  **names;
-
-	for (int i = 0; i < count; i++)
-		elements[i] = CStringGetTextDatum(skus[i]);
-	array = PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false,
-											TYPALIGN_INT));
-	sql_begin(call);
-	*added = (int) sql_run(call, &insert_items, &array, NULL);
-	names = MemoryContextAlloc(context, (*added + 1) * sizeof(char *));
-	for (int i = 0; i < *added; i++)
-	{
-		bool		isnull;
-		char	   *name = TextDatumGetCString(sql_value(i, 1, &isnull));
-
-		names[i] = MemoryContextStrdup(context, name);
-	}
-	sql_end(call);
-	call_next_command(call);
-	qsort(names, *added, sizeof(char *), compare_skus);
-	return names;
-}
-
 /*
  * Set on_hand of many SKUs, adding those that are new.  Raises 22023 for a SKU
- * that is named twice, IV010, IV012, 40001.
+ * that is named twice, 22003, IV010, IV012, 40001.
  */
 Datum
 inv_load_stock(PG_FUNCTION_ARGS)
 {
-	StockTake	take = {0};
 	int			count;
 	char	  **skus;
 	int64	   *quantities;
 	char	   *location = argument_optional_name(fcinfo, 2, "location");
+	char	   *reason = argument_optional_text(fcinfo, 3);
 	Call	   *call;
 	int32		location_id;
-	char	  **added;
-	int			added_count;
-	LoadRow    *rows;
+	LoadLine   *lines;
+	Datum		values[8];
+	bool		nulls[8] = {false};
 	MemoryContext row_context;
-	ReturnSetInfo *result;
 
 	argument_lines(fcinfo, check_count, &count, &skus, &quantities);
-	take.operation = "load_stock";
-	take.reason = argument_optional_text(fcinfo, 3);
 
 	InitMaterializedSRF(fcinfo, 0);
-	result = (ReturnSetInfo *) fcinfo->resultinfo;
-
 	call = call_begin("inv_load_stock()", CALL_WRITES);
 	location_id = location_require(call, location);
-	added = add_items(call, skus, count, &added_count);
-
-	rows = MemoryContextAllocHuge(call->context, count * sizeof(LoadRow));
-	for (int i = 0; i < count; i++)
-	{
-		rows[i].place = i;
-		rows[i].quantity = quantities[i];
-		rows[i].created = bsearch(&skus[i], added, added_count, sizeof(char *),
-								  compare_skus) != NULL;
-		item_require(call, skus[i], &rows[i].item);
-	}
-	qsort(rows, count, sizeof(LoadRow), compare_items);
+	lines = stock_load(call, skus, quantities, count, location_id, reason);
 
 	row_context = AllocSetContextCreate(call->context, "loaded row",
 										ALLOCSET_DEFAULT_SIZES);
+	values[1] = CStringGetTextDatum(location_code(call, location_id));
+	(void) MemoryContextSwitchTo(row_context);
 	for (int i = 0; i < count; i++)
 	{
-		MemoryContext old_context;
+		const StockLevel *level = &lines[i].level;
 
-		if (i > 0 && rows[i].item.item_id == rows[i - 1].item.item_id)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("SKU \"%s\" is named twice", rows[i].item.sku)));
-		old_context = MemoryContextSwitchTo(row_context);
-		take.count = rows[i].quantity;
-		stock_take(call, &rows[i].item, location_id, &take, &rows[i].level);
-		MemoryContextSwitchTo(old_context);
-		MemoryContextReset(row_context);
-	}
-
-	qsort(rows, count, sizeof(LoadRow), compare_row_places);
-	for (int i = 0; i < count; i++)
-	{
-		MemoryContext old_context = MemoryContextSwitchTo(row_context);
-		Datum		values[7];
-		bool		nulls[7] = {false};
-
-		level_values(call, &rows[i].level, values);
-		values[6] = BoolGetDatum(rows[i].created);
-		result_put(result, values, nulls, lengthof(values));
-		MemoryContextSwitchTo(old_context);
+		values[0] = CStringGetTextDatum(skus[i]);
+		values[2] = Int64GetDatum(level->on_hand);
+		values[3] = Int64GetDatum(level->reserved);
+		values[4] = Int64GetDatum(level->available);
+		values[5] = Int64GetDatum(level->version);
+		values[6] = BoolGetDatum(lines[i].created);
+		values[7] = BoolGetDatum(lines[i].changed);
+		result_put((ReturnSetInfo *) fcinfo->resultinfo, values, nulls,
+				   lengthof(values));
 		MemoryContextReset(row_context);
 	}
 	call_end(call);

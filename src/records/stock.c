@@ -28,6 +28,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "records/backorder.h"
@@ -50,6 +52,12 @@ static SqlStatement insert_stock = {
 	SPI_OK_INSERT, 3, {INT8OID, INT4OID, INT4OID}
 };
 
+static SqlStatement insert_default_location = {
+	"INSERT INTO inv_location (location_id, code, name)"
+	" VALUES (0, 'default', 'Default location') ON CONFLICT DO NOTHING",
+	SPI_OK_INSERT
+};
+
 /*
  * Make the first "stripes" stock rows of a SKU, where they are not there yet,
  * and the default location.  For the shop's calls; buyers find no row and are
@@ -58,15 +66,9 @@ static SqlStatement insert_stock = {
 void
 stock_create(Call *call, int64 item_id, int32 location_id, int stripes)
 {
-	static SqlStatement insert_location = {
-		"INSERT INTO inv_location (location_id, code, name)"
-		" VALUES (0, 'default', 'Default location') ON CONFLICT DO NOTHING",
-		SPI_OK_INSERT
-	};
-
 	sql_begin(call);
 	if (location_id == DEFAULT_LOCATION_ID)
-		sql_run(call, &insert_location, NULL, NULL);
+		sql_run(call, &insert_default_location, NULL, NULL);
 	for (int i = 0; i < stripes; i++)
 	{
 		Datum		values[3] = {
@@ -99,6 +101,106 @@ stock_restore(Call *call, StockKey key)
 	sql_end(call);
 	call_next_command(call);
 	return made;
+}
+
+/*
+ * Make the stock rows of a SKU at a location if there are none.  For who is
+ * about to lock stock elsewhere too: rows are made while none is locked.
+ */
+void
+stock_make_sure(Call *call, int64 item_id, int32 location_id)
+{
+	StockRow	first = {{item_id, location_id, FIRST_STRIPE}};
+
+	if (!stock_find_row(call, &first))
+		stock_create(call, item_id, location_id, setting_default_stripes);
+}
+
+/*
+ * Make stock rows, empty, for those of many items that have none at a location:
+ * as many stripes as the settings say.  $1 the items, $2 the location, $3 the
+ * stripes.
+ */
+static SqlStatement insert_missing_stock = {
+	"INSERT INTO inv_stock (item_id, location_id, stripe, version)"
+	" SELECT item_id, $2, stripe, (stripe = 0)::integer"
+	" FROM pg_catalog.unnest($1) AS item_id,"
+	"  pg_catalog.unnest($3) AS stripe"
+	" WHERE NOT EXISTS (SELECT FROM inv_stock AS stock"
+	"  WHERE stock.item_id = item_id.item_id AND stock.location_id = $2)"
+	" ORDER BY item_id, stripe ON CONFLICT DO NOTHING",
+	SPI_OK_INSERT, 3, {INT8ARRAYOID, INT4OID, INT4ARRAYOID}
+};
+
+/*
+ * The same for "count" items at once; and the default location.  The caller has
+ * no stock locked.
+ */
+void
+stock_create_many(Call *call, const int64 *item_ids, int count,
+				  int32 location_id)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "new stock rows",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(context);
+	int			stripes = setting_default_stripes;
+	Datum	   *elements = MemoryContextAllocHuge(context, Max(count, stripes) *
+												  sizeof(Datum));
+	Datum		values[3];
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(item_ids[i]);
+	values[0] = PointerGetDatum(construct_array(elements, count, INT8OID, 8,
+												FLOAT8PASSBYVAL,
+												TYPALIGN_DOUBLE));
+	values[1] = Int32GetDatum(location_id);
+	for (int i = 0; i < stripes; i++)
+		elements[i] = Int32GetDatum(stock_stripe_place(i));
+	values[2] = PointerGetDatum(construct_array(elements, stripes, INT4OID, 4,
+												true, TYPALIGN_INT));
+	sql_begin(call);
+	if (location_id == DEFAULT_LOCATION_ID)
+		sql_run(call, &insert_default_location, NULL, NULL);
+	if (count > 0)
+		sql_run(call, &insert_missing_stock, values, NULL);
+	sql_end(call);
+	call_next_command(call);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Make a stock row with so many units, and enter them into the ledger.  Only
+ * for an item that this call has added: nobody else can see it, so nobody can
+ * make such a row meanwhile, or wait for it.  The row is written with others,
+ * see row_append().
+ */
+void
+stock_append_new(Call *call, const StockKey *key, int64 on_hand,
+				 const Posting *posting)
+{
+	OpenTable  *table = call_open(call, TABLE_STOCK);
+
+	row_begin_insert(call, table);
+	row_set(table, STOCK_ITEM_ID, Int64GetDatum(key->item_id));
+	row_set(table, STOCK_LOCATION_ID, Int32GetDatum(key->location_id));
+	row_set(table, STOCK_STRIPE, Int32GetDatum(key->stripe));
+	row_set(table, STOCK_ON_HAND, Int64GetDatum(on_hand));
+	row_set(table, STOCK_RESERVED, Int64GetDatum(0));
+	row_set(table, STOCK_MIN_AVAILABLE, Int64GetDatum(0));
+	row_set(table, STOCK_BACKORDER_UNLIMITED, BoolGetDatum(false));
+	row_set(table, STOCK_RETIRED, BoolGetDatum(false));
+	row_set(table, STOCK_VERSION,
+			Int64GetDatum(key->stripe == FIRST_STRIPE
+						  ? stock_new_version(on_hand) : 0));
+	row_set(table, STOCK_UPDATED_AT,
+			TimestampTzGetDatum(GetCurrentTimestamp()));
+	row_set(table, STOCK_EARLIEST_EXPIRY, TimestampTzGetDatum(DT_NOEND));
+	row_append(call, table);
+	if (on_hand != 0)
+		ledger_append(call, posting, key->item_id, key->location_id,
+					  key->stripe, on_hand, 0, on_hand, 0);
 }
 
 /*

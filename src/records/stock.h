@@ -115,11 +115,23 @@ extern StockRow *stock_gather(Call *call, StockSet *set, int64 item_id,
 							  int32 location_id, int64 units);
 extern void stock_write(Call *call, StockSet *set);
 
+/* The version of stock that was made empty, and then given so many units. */
+static inline int64
+stock_new_version(int64 on_hand)
+{
+	return on_hand == 0 ? 1 : 2;
+}
+
 /* stock.c: making rows */
 extern void stock_lock_or_create(Call *call, StockSet *set, int64 item_id,
 								 int32 location_id);
 extern void stock_create(Call *call, int64 item_id, int32 location_id,
 						 int stripes);
+extern void stock_make_sure(Call *call, int64 item_id, int32 location_id);
+extern void stock_create_many(Call *call, const int64 *item_ids, int count,
+							  int32 location_id);
+extern void stock_append_new(Call *call, const StockKey *key, int64 on_hand,
+							 const Posting *posting);
 extern bool stock_restore(Call *call, StockKey key);
 
 #endif							/* INVENTORY_STOCK_H */

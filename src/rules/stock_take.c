@@ -371,10 +371,10 @@ stock_post_delta(Call *call, const CatalogueItem *item, StockSet *stock,
 		report_nobody_holds(item, &stock->rows[0]);
 }
 
-/* Sum locked rows up. */
-static void
-read_level(const StockSet *stock, const CatalogueItem *item,
-		   int32 location_id, StockLevel *level)
+/* Sum rows up; what is available is left to the caller. */
+void
+stock_sum(const StockSet *stock, const CatalogueItem *item, int32 location_id,
+		  StockLevel *level)
 {
 	memset(level, 0, sizeof(StockLevel));
 	level->sku = item->sku;
@@ -398,7 +398,7 @@ stock_level(Call *call, const CatalogueItem *item, int32 location_id,
 	StockSet	stock = {0};
 
 	stock_add_sku(call, &stock, item->item_id, location_id);
-	read_level(&stock, item, location_id, level);
+	stock_sum(&stock, item, location_id, level);
 	level->available = available_now(call, &stock, item->item_id, location_id,
 									 UNLIMITED_UNITS);
 }
@@ -458,7 +458,7 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 	int64		target = take->count;
 
 	stock_lock_or_create(call, &stock, item->item_id, location_id);
-	read_level(&stock, item, location_id, level);
+	stock_sum(&stock, item, location_id, level);
 	if (take->check_version && level->version != take->expected_version)
 		ereport(ERROR,
 				(rejection(ERRCODE_INV_NOT_ALLOWED),
@@ -492,7 +492,7 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 	target -= backordered.sold;
 
 	stock_post_delta(call, item, &stock, target - on_hand_in_all(&stock),
-					 take->force, take->operation, take->reason);
+					 take->force, "set_stock", take->reason);
 	stock_write(call, &stock);
 	call_next_command(call);
 	stock_level(call, item, location_id, level);

@@ -25,7 +25,6 @@ typedef struct StockLevel
 /* A stock-take. */
 typedef struct StockTake
 {
-	const char *operation;		/* for the ledger: "set_stock", "load_stock" */
 	int64		count;			/* units counted */
 	bool		check_version;
 	int64		expected_version;
@@ -48,6 +47,8 @@ pg_noreturn extern void stock_report_held(Call *call,
 										  const CatalogueItem *item,
 										  const StockSet *stock, int64 wanted,
 										  int64 free);
+extern void stock_sum(const StockSet *stock, const CatalogueItem *item,
+					  int32 location_id, StockLevel *level);
 extern void stock_level(Call *call, const CatalogueItem *item,
 						int32 location_id, StockLevel *level);
 

@@ -55,6 +55,9 @@ transfer_units(Call *call, const CatalogueItem *item, const Transfer *wanted,
 	StockSet	target = {0};
 	bool		source_first = wanted->from < wanted->to;
 
+	/* not while the other end is locked: a load may be making rows too */
+	stock_make_sure(call, item->item_id, wanted->from);
+	stock_make_sure(call, item->item_id, wanted->to);
 	stock_lock_or_create(call, source_first ? &source : &target, item->item_id,
 						 Min(wanted->from, wanted->to));
 	stock_lock_or_create(call, source_first ? &target : &source, item->item_id,

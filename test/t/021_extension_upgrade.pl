@@ -65,7 +65,7 @@ my @steps = (
 	q{SELECT inv_rename_item('OLD', 'NEW') > 0},
 	q{SELECT inv_add_location('store', 'In town', 10) > 0},
 	q{SELECT * FROM inv_receive('A', 10, 'store', 'delivery', 'delivery')},
-	q{SELECT * FROM inv_load_stock('{A,B,NEW}', '{100,100,20}', reason => 'first count')},
+	q{SELECT sku, on_hand, created FROM inv_load_stock('{A,B,NEW}', '{100,100,20}', reason => 'first count')},
 	q{SELECT * FROM inv_adjust('B', -10, reason => 'broken')},
 	q{SELECT * FROM inv_set_stock('NEW', 15, reason => 'count')},
 	q{SELECT count(*) FROM inv_set_stripes('B', 4)},
