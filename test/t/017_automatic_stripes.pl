@@ -95,6 +95,18 @@ $node->append_conf('postgresql.conf',
 $node->reload;
 add_stock($node, 'new' => 10);
 is(stripes_of('new'), '4|10|0', 'default_stripes is for new stock');
+$node->safe_psql('postgres', q{
+	SELECT inv_add_item('known');
+	SELECT inv_load_stock('{loaded,few,none,known}', '{10,2,0,7}', reason => 'load')});
+is(stripes_of('loaded'), '4|10|0', '... that is loaded, too');
+is(stripes_of('known'), '4|7|0', '... also of a SKU that was there');
+is($node->safe_psql('postgres', q{
+	SELECT sku, array_agg(on_hand ORDER BY stripe), sum(version),
+		   (SELECT array_agg(delta_on_hand ORDER BY entry.stripe) FROM inv_ledger AS entry
+			 WHERE entry.item_id = stock.item_id AND reason = 'load')
+	  FROM inv_stock AS stock JOIN inv_item AS item ON item.item_id = stock.item_id
+	 WHERE sku IN ('loaded', 'few', 'none') GROUP BY stock.item_id, sku ORDER BY sku}),
+	"few|{1,1,0,0}|2|{1,1}\nloaded|{3,3,2,2}|2|{3,3,2,2}\nnone|{0,0,0,0}|1|", '... evenly, and only units are in the ledger');
 let_buyers_queue('plenty');
 is(stripes_of('plenty'), '1|1000|3', 'auto_stripes = 1 leaves it alone');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM inv_check()'), '0',
