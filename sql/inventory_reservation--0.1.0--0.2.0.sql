@@ -96,6 +96,219 @@ COMMENT ON TYPE inv_loaded_stock IS 'One row of a bulk load: the stock as it is 
 COMMENT ON FUNCTION inv_load_stock IS 'Sets on_hand of many SKUs at once, adding those that are new; all or nothing. What is as counted is neither locked nor written, so a repeat changes nothing. A row a SKU, in the order given.';
 
 /* ------------------------------------------------------------------------
+ * Analytics by hour
+ * ------------------------------------------------------------------------ */
+
+CREATE TABLE inv_ledger_hour (
+	hour timestamptz NOT NULL,
+	epoch integer NOT NULL,
+	first_xid xid8 NOT NULL,
+	last_xid xid8 NOT NULL,
+	CONSTRAINT inv_ledger_hour_pkey PRIMARY KEY (hour, epoch)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE inv_ledger_hour IS 'Where in the ledger the entries of each hour are, up to the place that task "hours" of inv_progress has reached. View inv_ledger_by_hour reads by it.';
+COMMENT ON COLUMN inv_ledger_hour.hour IS 'Beginning of the hour.';
+COMMENT ON COLUMN inv_ledger_hour.epoch IS 'Epoch of the entries.';
+COMMENT ON COLUMN inv_ledger_hour.first_xid IS 'No earlier transaction of the epoch made an entry in this hour.';
+COMMENT ON COLUMN inv_ledger_hour.last_xid IS 'No later transaction of the epoch, up to that place, made an entry in this hour.';
+SELECT pg_catalog.pg_extension_config_dump('inv_ledger_hour', '');
+
+COMMENT ON COLUMN inv_progress.task IS 'The task. purge: the newest ledger entry that was purged; edges: up to where entries were looked at for back_in_stock and out_of_stock; hours: the newest that is in inv_ledger_hour; ledger balance: the newest that is in inv_ledger_balance; reconcile: the newest that reconciliation has followed; ring: the newest for which NOTIFY was rung.';
+COMMENT ON COLUMN inv_ledger.reason IS 'The caller''s reason; of back_in_stock and out_of_stock since when it was otherwise.';
+COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, tells in the ledger which SKUs have come into stock or gone out of it, notes where in the ledger each hour is, purges keys, closed reservations and ledger entries that are past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
+
+/*
+ * Analytics.  A WHERE on hour reaches the table of hours, and with it ranges of
+ * the ledger's key: OFFSET 0 keeps each range a scan of its own, whatever the
+ * planner thinks of it.
+ */
+CREATE VIEW inv_ledger_by_hour AS
+WITH place AS (
+	/* up to where hours are noted; one row */
+	SELECT coalesce(min(progress.epoch), 0) AS epoch,
+		   coalesce(min(progress.xid), '0'::xid8) AS xid,
+		   coalesce(min(progress.entry_id), 0::bigint) AS entry_id
+	  FROM inv_progress AS progress
+	 WHERE progress.task = 'hours'
+), newest AS (
+	SELECT entry.epoch, entry.xid
+	  FROM inv_ledger AS entry
+	 ORDER BY entry.epoch DESC, entry.xid DESC
+	 LIMIT 1
+)
+SELECT part.hour, entry.*
+  FROM inv_ledger_hour AS part
+ CROSS JOIN place
+ CROSS JOIN LATERAL
+	   (SELECT entry.*
+		  FROM inv_ledger AS entry
+		 WHERE entry.epoch = part.epoch
+		   AND entry.xid >= part.first_xid
+		   AND entry.xid <= part.last_xid
+		   AND ROW(entry.epoch, entry.xid, entry.entry_id)
+			   <= ROW(place.epoch, place.xid, place.entry_id)
+		   AND entry.at >= part.hour
+		   AND entry.at < part.hour + interval '1 hour'
+		OFFSET 0) AS entry
+UNION ALL
+/* behind that place: the rest of its epoch */
+SELECT pg_catalog.date_bin(interval '1 hour', entry.at, timestamptz 'epoch'),
+	   entry.*
+  FROM place
+ CROSS JOIN newest
+ CROSS JOIN LATERAL
+	   (SELECT entry.*
+		  FROM inv_ledger AS entry
+		 WHERE entry.epoch = place.epoch
+		   AND entry.xid >= place.xid
+		   AND entry.xid <= CASE WHEN newest.epoch = place.epoch THEN newest.xid
+								 ELSE '18446744073709551615'::xid8 END
+		   AND ROW(entry.xid, entry.entry_id) > ROW(place.xid, place.entry_id)
+		OFFSET 0) AS entry
+UNION ALL
+/* and epochs that came later */
+SELECT pg_catalog.date_bin(interval '1 hour', entry.at, timestamptz 'epoch'),
+	   entry.*
+  FROM place
+ CROSS JOIN newest
+ CROSS JOIN LATERAL
+	   (SELECT entry.*
+		  FROM inv_ledger AS entry
+		 WHERE entry.epoch > place.epoch
+		   AND entry.epoch <= newest.epoch
+		OFFSET 0) AS entry;
+COMMENT ON VIEW inv_ledger_by_hour IS 'The ledger with the hour of each entry. A WHERE on hour reads no more of the ledger than that, once upkeep has been there; entries that were purged are missing.';
+COMMENT ON COLUMN inv_ledger_by_hour.hour IS 'Beginning of the hour of the entry, a whole hour of UTC.';
+
+CREATE VIEW inv_hold_conversion AS
+SELECT sums.hour,
+	   item.sku,
+	   location.code AS location,
+	   sums.holds,
+	   sums.units_held,
+	   sums.units_confirmed,
+	   sums.units_cancelled,
+	   sums.units_expired,
+	   pg_catalog.round(sums.units_confirmed::numeric
+						/ nullif(sums.units_confirmed + sums.units_cancelled
+								 + sums.units_expired, 0::bigint)::numeric, 4)
+		   AS conversion,
+	   pg_catalog.round(sums.units_expired::numeric
+						/ nullif(sums.units_confirmed + sums.units_cancelled
+								 + sums.units_expired, 0::bigint)::numeric, 4)
+		   AS expiry_rate
+  FROM (SELECT hour, item_id, location_id,
+			   count(*) FILTER (WHERE operation = 'reserve') AS holds,
+			   coalesce(sum(delta_reserved)
+						FILTER (WHERE operation IN ('reserve', 'retake')),
+						0::numeric)::bigint AS units_held,
+			   coalesce(-sum(delta_reserved)
+						FILTER (WHERE operation = 'confirm'),
+						0::numeric)::bigint AS units_confirmed,
+			   coalesce(-sum(delta_reserved)
+						FILTER (WHERE operation IN ('cancel', 'release')),
+						0::numeric)::bigint AS units_cancelled,
+			   coalesce(-sum(delta_reserved)
+						FILTER (WHERE operation = 'expire'),
+						0::numeric)::bigint AS units_expired
+		  FROM inv_ledger_by_hour
+		 WHERE operation IN ('reserve', 'retake', 'confirm', 'cancel',
+							 'release', 'expire')
+		 GROUP BY hour, item_id, location_id) AS sums
+  JOIN inv_item AS item ON item.item_id = sums.item_id
+  JOIN inv_location AS location ON location.location_id = sums.location_id;
+COMMENT ON VIEW inv_hold_conversion IS 'What became of holds, by hour, SKU and location: those that ended in an hour, whenever they began. Sums over several hours add up; rates are to be taken of the sums.';
+COMMENT ON COLUMN inv_hold_conversion.hour IS 'Beginning of the hour.';
+COMMENT ON COLUMN inv_hold_conversion.holds IS 'Holds that began, each line of a cart counted.';
+COMMENT ON COLUMN inv_hold_conversion.units_held IS 'Units under holds that began, those of dead holds that were taken again for a late payment included.';
+COMMENT ON COLUMN inv_hold_conversion.units_confirmed IS 'Units of holds that were sold. An order that is cancelled later, or units that are returned, stay sold here.';
+COMMENT ON COLUMN inv_hold_conversion.units_cancelled IS 'Units that were given back: holds cancelled by anybody, and units released.';
+COMMENT ON COLUMN inv_hold_conversion.units_expired IS 'Units of holds that died, in the hour in which they were freed.';
+COMMENT ON COLUMN inv_hold_conversion.conversion IS 'units_confirmed of all units whose hold ended; null where none did.';
+COMMENT ON COLUMN inv_hold_conversion.expiry_rate IS 'units_expired of all units whose hold ended; null where none did.';
+
+CREATE VIEW inv_sell_through AS
+SELECT sums.hour,
+	   item.sku,
+	   location.code AS location,
+	   sums.on_hand_before,
+	   sums.units_received,
+	   sums.units_corrected,
+	   sums.units_transferred,
+	   sums.units_sold,
+	   sums.units_returned,
+	   sums.on_hand_after,
+	   CASE WHEN sums.on_hand_before + sums.units_received
+				 + sums.units_corrected + sums.units_transferred > 0::bigint
+			THEN pg_catalog.round((sums.units_sold - sums.units_returned)::numeric
+								  / (sums.on_hand_before + sums.units_received
+									 + sums.units_corrected
+									 + sums.units_transferred)::numeric, 4)
+	   END AS sell_through
+  FROM (SELECT stripe.hour, stripe.item_id, stripe.location_id,
+			   sum(stripe.before)::bigint AS on_hand_before,
+			   sum(stripe.received)::bigint AS units_received,
+			   sum(stripe.corrected)::bigint AS units_corrected,
+			   sum(stripe.transferred)::bigint AS units_transferred,
+			   sum(stripe.sold)::bigint AS units_sold,
+			   sum(stripe.returned)::bigint AS units_returned,
+			   sum(stripe.after)::bigint AS on_hand_after
+		  FROM (SELECT hour, item_id, location_id, stripe,
+					   (pg_catalog.array_agg(on_hand_after - delta_on_hand
+											 ORDER BY entry_id))[1] AS before,
+					   (pg_catalog.array_agg(on_hand_after
+											 ORDER BY entry_id DESC))[1] AS after,
+					   coalesce(sum(delta_on_hand)
+								FILTER (WHERE operation = 'receive'),
+								0::numeric) AS received,
+					   coalesce(sum(delta_on_hand)
+								FILTER (WHERE operation IN ('adjust', 'set_stock',
+															'load_stock', 'reconcile')),
+								0::numeric) AS corrected,
+					   coalesce(sum(delta_on_hand)
+								FILTER (WHERE operation = 'transfer'),
+								0::numeric) AS transferred,
+					   coalesce(-sum(delta_on_hand)
+								FILTER (WHERE operation = 'confirm'),
+								0::numeric) AS sold,
+					   coalesce(sum(delta_on_hand)
+								FILTER (WHERE operation IN ('return', 'cancel_order')),
+								0::numeric) AS returned
+				  FROM inv_ledger_by_hour
+				 WHERE operation NOT IN ('back_in_stock', 'out_of_stock')
+				 GROUP BY hour, item_id, location_id, stripe) AS stripe
+		 GROUP BY stripe.hour, stripe.item_id, stripe.location_id) AS sums
+  JOIN inv_item AS item ON item.item_id = sums.item_id
+  JOIN inv_location AS location ON location.location_id = sums.location_id;
+COMMENT ON VIEW inv_sell_through IS 'How much of what there was has been sold, by hour, SKU and location, in units. Of a SKU in stripes, those stripes count that changed within the hour.';
+COMMENT ON COLUMN inv_sell_through.hour IS 'Beginning of the hour.';
+COMMENT ON COLUMN inv_sell_through.on_hand_before IS 'Units on hand before the first change of the hour.';
+COMMENT ON COLUMN inv_sell_through.units_received IS 'Units that inv_receive() has put on hand.';
+COMMENT ON COLUMN inv_sell_through.units_corrected IS 'Units by which adjustments, stock-takes, loads and repairs have changed it, up or down.';
+COMMENT ON COLUMN inv_sell_through.units_transferred IS 'Units that have come from other locations, less those that went there.';
+COMMENT ON COLUMN inv_sell_through.units_sold IS 'Units of holds that were confirmed.';
+COMMENT ON COLUMN inv_sell_through.units_returned IS 'Units that have come back: returned, or of cancelled orders, whenever they were sold.';
+COMMENT ON COLUMN inv_sell_through.on_hand_after IS 'Units on hand after the last change of the hour.';
+COMMENT ON COLUMN inv_sell_through.sell_through IS 'units_sold less units_returned, of on_hand_before and all that came or went otherwise than by a sale; null where that was nothing.';
+
+CREATE VIEW inv_sold_out AS
+SELECT entry.hour,
+	   item.sku,
+	   location.code AS location,
+	   entry.reason::timestamptz AS in_stock_since,
+	   entry.at AS sold_out_at,
+	   entry.at - entry.reason::timestamptz AS time_to_sold_out
+  FROM inv_ledger_by_hour AS entry
+  JOIN inv_item AS item ON item.item_id = entry.item_id
+  JOIN inv_location AS location ON location.location_id = entry.location_id
+ WHERE entry.operation = 'out_of_stock';
+COMMENT ON VIEW inv_sold_out IS 'Each time that a SKU went out of stock at a location, as upkeep told it.';
+COMMENT ON COLUMN inv_sold_out.hour IS 'Beginning of the hour in which it went out of stock.';
+COMMENT ON COLUMN inv_sold_out.in_stock_since IS 'When it had come into stock; null in entries from before version 0.2.0.';
+COMMENT ON COLUMN inv_sold_out.sold_out_at IS 'When it was told to be out of stock.';
+COMMENT ON COLUMN inv_sold_out.time_to_sold_out IS 'For how long it was in stock.';
+
+/* ------------------------------------------------------------------------
  * Safety stock, backorders and late payments, which the library knows now
  * ------------------------------------------------------------------------ */
 

@@ -68,6 +68,7 @@ static const KnownIndex known_indexes[NUM_INDEXES] = {
 static const char *const other_tables[] = {
 	"inv_backorder",
 	"inv_ledger_epoch",
+	"inv_ledger_hour",
 	"inv_opening_balance",
 	"inv_stock_state",
 	"inv_ledger_balance",

@@ -121,6 +121,10 @@ static const Grantable relations[] = {
 	{"inv_reservation_lines", OPERATOR | AUDITOR},
 	{"inv_active_holds", OPERATOR | AUDITOR},
 	{"inv_stat", OPERATOR | AUDITOR},
+	{"inv_ledger_by_hour", OPERATOR | AUDITOR},
+	{"inv_hold_conversion", OPERATOR | AUDITOR},
+	{"inv_sell_through", OPERATOR | AUDITOR},
+	{"inv_sold_out", OPERATOR | AUDITOR},
 
 	{"inv_item", AUDITOR},
 	{"inv_location", AUDITOR},
@@ -131,6 +135,7 @@ static const Grantable relations[] = {
 	{"inv_order", AUDITOR},
 	{"inv_ledger", AUDITOR},
 	{"inv_ledger_epoch", AUDITOR},
+	{"inv_ledger_hour", AUDITOR},
 	{"inv_opening_balance", AUDITOR},
 	{"inv_stock_state", AUDITOR},
 	{"inv_ledger_balance", AUDITOR},

@@ -33,12 +33,13 @@ typedef struct LedgerPlace
 
 /*
  * Work that walks over the ledger, each by one transaction at a time: whoever
- * deletes entries or adds them up, and whoever tells edges.
+ * deletes entries or adds them up, whoever tells edges, whoever notes hours.
  */
 typedef enum LedgerTask
 {
 	LEDGER_BALANCES,
-	LEDGER_EDGES
+	LEDGER_EDGES,
+	LEDGER_HOURS
 } LedgerTask;
 
 /* Before all entries. */

@@ -82,6 +82,7 @@ typedef struct Edge
 	bool		in_stock;
 	int64		on_hand;		/* of all stripes */
 	int64		reserved;
+	char	   *since;			/* when the other was told; NULL: never */
 } Edge;
 
 static SqlStatement read_progress = {
@@ -141,7 +142,9 @@ static SqlStatement find_stock = {
 /* $1 and $2 SKUs; what was never told of is out of stock */
 static SqlStatement compare = {
 	.text = "SELECT sku.item_id, sku.location_id, stock.is_there,"
-	" stock.on_hand, stock.reserved"
+	" stock.on_hand, stock.reserved,"
+	" pg_catalog.to_char(told.changed_at AT TIME ZONE 'UTC'::text,"
+	"  'YYYY-MM-DD HH24:MI:SS.US+00'::text)"
 	" FROM (SELECT DISTINCT item_id, location_id"
 	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
 	"   AS named (item_id, location_id)) AS sku"
@@ -154,10 +157,11 @@ static SqlStatement compare = {
 	"  FROM inv_stock AS part"
 	"  WHERE part.item_id = sku.item_id AND part.location_id = sku.location_id"
 	"  OFFSET 0) AS stock"
-	" WHERE stock.is_there <> coalesce(("
-	"  SELECT state.in_stock FROM inv_stock_state AS state"
+	" LEFT JOIN LATERAL ("
+	"  SELECT state.in_stock, state.changed_at FROM inv_stock_state AS state"
 	"  WHERE state.item_id = sku.item_id"
-	"   AND state.location_id = sku.location_id), false)"
+	"   AND state.location_id = sku.location_id OFFSET 0) AS told ON true"
+	" WHERE stock.is_there <> coalesce(told.in_stock, false)"
 	" ORDER BY sku.item_id, sku.location_id",
 	.expected = SPI_OK_SELECT,
 	.nargs = 2,
@@ -490,6 +494,7 @@ find_edges(Call *call, const SkuList *skus, int *count)
 										4, true, TYPALIGN_INT))
 	};
 	Edge	   *edges;
+	Datum		since;
 	bool		isnull;
 
 	*count = (int) sql_run(call, &compare, values, NULL);
@@ -501,16 +506,20 @@ find_edges(Call *call, const SkuList *skus, int *count)
 		edges[i].in_stock = DatumGetBool(sql_value(i, 3, &isnull));
 		edges[i].on_hand = DatumGetInt64(sql_value(i, 4, &isnull));
 		edges[i].reserved = DatumGetInt64(sql_value(i, 5, &isnull));
+		since = sql_value(i, 6, &isnull);
+		edges[i].since = isnull ? NULL
+			: MemoryContextStrdup(call->context, TextDatumGetCString(since));
 	}
 	return edges;
 }
 
-/* Enter an edge into the ledger, and remember it. */
+/* Enter an edge into the ledger, since when it was otherwise, and remember it. */
 static void
 tell_edge(Call *call, const Edge *edge)
 {
 	Posting		posting = {
-		edge->in_stock ? "back_in_stock" : "out_of_stock", NULL, NULL, NULL
+		edge->in_stock ? "back_in_stock" : "out_of_stock", NULL, NULL,
+		edge->since
 	};
 	Datum		values[] = {
 		Int64GetDatum(edge->item_id), Int32GetDatum(edge->location_id),

@@ -17,6 +17,7 @@
 #include "rules/edges.h"
 #include "rules/expire.h"
 #include "rules/feed.h"
+#include "rules/ledger_hours.h"
 #include "rules/purge.h"
 #include "rules/reconcile.h"
 #include "rules/stripes.h"
@@ -112,6 +113,7 @@ const UpkeepStep upkeep_steps[] = {
 	{"sweep in turn", true, sweep_in_turn},
 	{"sweep", false, sweep},
 	{"tell stock edges", false, edges},
+	{"note hours of the ledger", false, note_hours},
 	{"reconcile", true, reconcile_in_background},
 	{"delete idempotency keys", false, delete_keys},
 	{"delete closed reservations", false, delete_reservations},

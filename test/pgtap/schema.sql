@@ -44,7 +44,7 @@ SELECT is(obj_description(oid, 'pg_extension'), 'atomic reservation of stock, in
 --
 SELECT tables_are('inv', ARRAY[
     'inv_item', 'inv_location', 'inv_stock', 'inv_reservation', 'inv_idempotency',
-    'inv_order', 'inv_ledger', 'inv_ledger_epoch', 'inv_opening_balance', 'inv_progress',
+    'inv_order', 'inv_ledger', 'inv_ledger_epoch', 'inv_ledger_hour', 'inv_opening_balance', 'inv_progress',
     'inv_stock_state', 'inv_ledger_balance', 'inv_customer_line', 'inv_waitlist',
     'inv_reconciliation', 'inv_backorder']);
 
@@ -168,6 +168,12 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_ledger_epoch')$$, $$VA
     ('began_at', 'timestamp with time zone', 'not null', ''),
     ('xid', 'xid8', 'not null', '')$$,
     'columns of inv_ledger_epoch');
+SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_ledger_hour')$$, $$VALUES
+    ('hour', 'timestamp with time zone', 'not null', ''),
+    ('epoch', 'integer', 'not null', ''),
+    ('first_xid', 'xid8', 'not null', ''),
+    ('last_xid', 'xid8', 'not null', '')$$,
+    'columns of inv_ledger_hour');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_stock_state')$$, $$VALUES
     ('item_id', 'bigint', 'not null', ''),
     ('location_id', 'integer', 'not null', ''),
@@ -249,6 +255,7 @@ SELECT col_is_pk('inv', 'inv_backorder', ARRAY['reservation_id', 'line_no'], 'ke
 SELECT col_is_pk('inv', 'inv_idempotency', ARRAY['scope', 'key'], 'key of inv_idempotency');
 SELECT col_is_pk('inv', 'inv_order', 'order_id', 'key of inv_order');
 SELECT col_is_pk('inv', 'inv_ledger', ARRAY['epoch', 'xid', 'entry_id'], 'key of inv_ledger');
+SELECT col_is_pk('inv', 'inv_ledger_hour', ARRAY['hour', 'epoch'], 'key of inv_ledger_hour');
 SELECT col_is_pk('inv', 'inv_opening_balance', ARRAY['item_id', 'location_id', 'stripe'], 'key of inv_opening_balance');
 SELECT col_is_pk('inv', 'inv_stock_state', ARRAY['item_id', 'location_id'], 'key of inv_stock_state');
 SELECT col_is_pk('inv', 'inv_ledger_balance', ARRAY['item_id', 'location_id', 'stripe'], 'key of inv_ledger_balance');
@@ -276,6 +283,7 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE UNIQUE INDEX inv_item_pkey ON inv.inv_item USING btree (item_id)'),
     ('CREATE UNIQUE INDEX inv_item_sku_key ON inv.inv_item USING btree (sku)'),
     ('CREATE UNIQUE INDEX inv_ledger_pkey ON inv.inv_ledger USING btree (epoch, xid, entry_id)'),
+    ('CREATE UNIQUE INDEX inv_ledger_hour_pkey ON inv.inv_ledger_hour USING btree (hour, epoch)'),
     ('CREATE UNIQUE INDEX inv_ledger_balance_pkey ON inv.inv_ledger_balance USING btree (item_id, location_id, stripe)'),
     ('CREATE UNIQUE INDEX inv_location_code_key ON inv.inv_location USING btree (code)'),
     ('CREATE UNIQUE INDEX inv_location_pkey ON inv.inv_location USING btree (location_id)'),
@@ -355,7 +363,45 @@ SELECT is_empty($$SELECT relname FROM pg_class
 --
 -- Views
 --
-SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines', 'inv_stat', 'inv_total_availability']);
+SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines', 'inv_stat', 'inv_total_availability',
+    'inv_ledger_by_hour', 'inv_hold_conversion', 'inv_sell_through', 'inv_sold_out']);
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_ledger_by_hour')$$,
+    $$SELECT 'hour', 'timestamp with time zone'
+      UNION ALL (SELECT column_name, type FROM pg_temp.columns_of('inv_ledger'))$$,
+    'columns of inv_ledger_by_hour: the hour, and those of the ledger');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_hold_conversion')$$, $$VALUES
+    ('hour', 'timestamp with time zone'),
+    ('sku', 'text'),
+    ('location', 'text'),
+    ('holds', 'bigint'),
+    ('units_held', 'bigint'),
+    ('units_confirmed', 'bigint'),
+    ('units_cancelled', 'bigint'),
+    ('units_expired', 'bigint'),
+    ('conversion', 'numeric'),
+    ('expiry_rate', 'numeric')$$,
+    'columns of inv_hold_conversion');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_sell_through')$$, $$VALUES
+    ('hour', 'timestamp with time zone'),
+    ('sku', 'text'),
+    ('location', 'text'),
+    ('on_hand_before', 'bigint'),
+    ('units_received', 'bigint'),
+    ('units_corrected', 'bigint'),
+    ('units_transferred', 'bigint'),
+    ('units_sold', 'bigint'),
+    ('units_returned', 'bigint'),
+    ('on_hand_after', 'bigint'),
+    ('sell_through', 'numeric')$$,
+    'columns of inv_sell_through');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_sold_out')$$, $$VALUES
+    ('hour', 'timestamp with time zone'),
+    ('sku', 'text'),
+    ('location', 'text'),
+    ('in_stock_since', 'timestamp with time zone'),
+    ('sold_out_at', 'timestamp with time zone'),
+    ('time_to_sold_out', 'interval')$$,
+    'columns of inv_sold_out');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_active_holds')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('customer', 'text'),
@@ -513,7 +559,8 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_loaded
     ('reserved', 'bigint'),
     ('available', 'bigint'),
     ('version', 'bigint'),
-    ('created', 'boolean')$$,
+    ('created', 'boolean'),
+    ('changed', 'boolean')$$,
     'columns of type inv_loaded_stock');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reservation_state')$$, $$VALUES
     ('reservation_id', 'uuid'),

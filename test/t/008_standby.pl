@@ -199,6 +199,12 @@ sub reads
 		"SELECT string_agg(sku || quantity, ' ' ORDER BY sku, quantity)"
 		  . " FROM inv_reservation_lines WHERE quantity <> 7",
 		'A1 A3 A5 B2', "$when: inv_reservation_lines");
+	value_is($node, q{
+		SELECT (SELECT count(*) FROM inv_ledger_by_hour) = (SELECT count(*) FROM inv_ledger),
+			   (SELECT sum(units_held) FROM inv_hold_conversion) > 0,
+			   (SELECT sum(units_received + units_corrected) FROM inv_sell_through) > 0,
+			   (SELECT count(*) >= 0 FROM inv_sold_out)},
+		't|t|t|t', "$when: the views by hour");
 	value_is($node, "SELECT inv_route_id('$hold') = inv_route_sku('A')",
 		't', "$when: inv_route_id and inv_route_sku");
 	value_is($node, 'SELECT oldest_dead_hold_age > interval \'0\' FROM inv_stat',

@@ -209,6 +209,8 @@ foreach my $old (@old_versions)
 	is(answer($database, "UPDATE inv_location SET priority = -1 WHERE code = 'store' RETURNING code"), 'store', "$old: a location is preferred");
 	is(answer($database, "SELECT status FROM inv_reserve('A', 1, 'preferred')"), 'active', "$old: and sold from");
 	is(answer($database, $lines_of . hold('preferred')), 'store', "$old: before the others");
+	is(answer($database, 'CALL inv_maintain(); SELECT (SELECT count(*) FROM inv_ledger_by_hour) = (SELECT count(*) FROM inv_ledger), count(*) > 0 FROM inv_ledger_hour'),
+		't|t', "$old: the hours of what was in the ledger are known");
 	is(answer($database, "SET ROLE seller; SELECT status FROM inv_reserve('A', 1)"), 'active', "$old: rights are as they were");
 	is(answer($database, 'SELECT * FROM inv_check()'), '', "$old: inv_check() finds nothing");
 	is(answer($database, q{ALTER EXTENSION inventory_reservation UPDATE TO '} . $old . q{'}), 'error 22023', "no way back to $old");

@@ -94,8 +94,10 @@ my $no_dependents =
   . "$outside SEQUENCE inv_item_item_id_seq; $outside SEQUENCE inv_location_location_id_seq;"
   . "$outside SEQUENCE inv_ledger_entry_id_seq;"
   . "$outside VIEW inv_availability; $outside VIEW inv_active_holds; $outside VIEW inv_reservation_lines;"
-  . "$outside VIEW inv_stat; $outside VIEW inv_total_availability;"
-  . 'DROP VIEW inv_total_availability, inv_availability, inv_active_holds, inv_reservation_lines, inv_stat;';
+  . "$outside VIEW inv_stat; $outside VIEW inv_total_availability; $outside VIEW inv_ledger_by_hour; $outside VIEW inv_hold_conversion;"
+  . "$outside VIEW inv_sell_through; $outside VIEW inv_sold_out;"
+  . 'DROP VIEW inv_total_availability, inv_availability, inv_active_holds, inv_reservation_lines, inv_stat,'
+  . ' inv_hold_conversion, inv_sell_through, inv_sold_out, inv_ledger_by_hour;';
 
 sub without
 {

@@ -131,6 +131,9 @@ $node->safe_psql('trapped', q{
 	SELECT * FROM inv.inv_availability;
 	SELECT * FROM inv.inv_active_holds;
 	SELECT * FROM inv.inv_reservation_lines;
+	SELECT * FROM inv.inv_hold_conversion;
+	SELECT * FROM inv.inv_sell_through;
+	SELECT * FROM inv.inv_sold_out;
 	SELECT * FROM inv.inv_stat});
 ok(worker_has_run('trapped'), 'traps: the worker comes by');
 is($node->safe_psql('trapped', 'SELECT worker_failures, worker_last_error FROM inv.inv_stat'), '0|',
