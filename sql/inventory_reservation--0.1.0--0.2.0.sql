@@ -672,7 +672,7 @@ BEGIN ATOMIC
 		 GROUP BY made.reservation_id
 		/* a customer who may have only one hold may have asked again for it */
 		HAVING count(*) > 1
-		   AND (count(DISTINCT made.request ->> 'customer'::text) > 1
+		   AND (pg_catalog.count(DISTINCT made.request ->> 'customer'::text) > 1
 				OR pg_catalog.bool_or(made.request ->> 'customer'::text IS NULL))
 		UNION ALL
 		SELECT 'key of an order that does not exist',

@@ -333,8 +333,8 @@ static SqlStatement check_reservations = {
 	" FROM " from " AS twins" \
 	" WHERE twins.scope IN ('reserve', 'reserve_cart')" \
 	" GROUP BY twins.reservation_id HAVING count(*) > 1::bigint" \
-	"  AND (count(DISTINCT twins.request ->> 'customer'::text) > 1::bigint" \
-	"   OR bool_or(twins.request ->> 'customer'::text IS NULL))"
+	"  AND (pg_catalog.count(DISTINCT twins.request ->> 'customer'::text) > 1::bigint" \
+	"   OR pg_catalog.bool_or(twins.request ->> 'customer'::text IS NULL))"
 
 #define KEY_WITHOUT_ORDER \
 	"made.order_id IS NOT NULL AND (SELECT count(*) FROM inv_order AS sale" \
