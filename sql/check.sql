@@ -294,6 +294,37 @@ ROLLBACK;
 TABLE wrong;
 
 --
+-- The waitlist
+--
+BEGIN;
+UPDATE inv.inv_stock SET waiting = true
+ WHERE item_id = (SELECT item_id FROM inv.inv_item WHERE sku = 'idle');
+TABLE wrong;
+SELECT and_seen(:'seen') AS seen \gset
+ROLLBACK;
+BEGIN;
+SELECT inv.inv_join_waitlist('striped', 5, 'ann');
+TABLE wrong;
+UPDATE inv.inv_stock SET waiting = false WHERE stripe = 2048;
+TABLE wrong;
+ROLLBACK;
+BEGIN;
+SELECT inv.inv_join_waitlist('idle', 50, 'ann');
+INSERT INTO inv.inv_waitlist (item_id, quantity, customer, joined_at, state)
+SELECT item_id, quantity, customer, joined_at, state FROM inv.inv_waitlist;
+TABLE wrong;
+SELECT and_seen(:'seen') AS seen \gset
+ROLLBACK;
+BEGIN;
+SELECT inv.inv_join_waitlist('idle', 1, 'ann');
+TABLE wrong;
+UPDATE inv.inv_reservation SET customer = 'bob' WHERE customer = 'ann';
+TABLE wrong;
+SELECT and_seen(:'seen') AS seen \gset
+ROLLBACK;
+TABLE wrong;
+
+--
 -- What callers are told whose SKU has no stripe that takes holds, because the
 -- only one was retired by hand
 --

@@ -177,10 +177,6 @@ SELECT outcome($$SELECT inv.inv_adjust('A', -9223372036854775808)$$);
 SELECT outcome($$SELECT inv.inv_set_stock('A', 9007199254740993)$$);
 SELECT outcome($$SELECT inv.inv_set_stripes('A', 257)$$);
 
--- 0A000: what a later version will do
-SELECT outcome($$SELECT inv.inv_join_waitlist('A', 1, 'ann')$$);
-SELECT outcome($$SELECT inv.inv_leave_waitlist('A', 'ann')$$);
-
 -- 25006: every call that may write, in a transaction that may not; the others do
 SELECT reservation_id AS live FROM inv.inv_reserve('A') \gset
 BEGIN READ ONLY;
@@ -209,6 +205,8 @@ SELECT masked(call) AS call, outcome
     $$inv_set_stock('A', 1)$$,
     $$inv_load_stock('{A}', '{1}')$$,
     $$inv_set_stripes('A', 1)$$,
+    $$inv_join_waitlist('A', 1, 'ann')$$,
+    $$inv_leave_waitlist('A', 'ann')$$,
     $$inv_expire()$$,
     $$inv_purge()$$,
     $$inv_schedule()$$,
@@ -217,6 +215,7 @@ SELECT masked(call) AS call, outcome
     $$inv_available('A')$$,
     $$inv_reservation_status('$$ || :'live' || $$')$$,
     $$inv_order_status('$$ || :'order_id' || $$')$$,
+    $$inv_waitlist_status('A', 'ann')$$,
     $$inv_check()$$,
     $$inv_route_sku('A')$$]) WITH ORDINALITY AS calls (call, nr),
        LATERAL brief_outcome('SELECT inv.' || call) AS outcome

@@ -115,7 +115,6 @@ SELECT pg_catalog.pg_extension_config_dump('inv_ledger_hour', '');
 
 COMMENT ON COLUMN inv_progress.task IS 'The task. purge: the newest ledger entry that was purged; edges: up to where entries were looked at for back_in_stock and out_of_stock; hours: the newest that is in inv_ledger_hour; ledger balance: the newest that is in inv_ledger_balance; reconcile: the newest that reconciliation has followed; ring: the newest for which NOTIFY was rung.';
 COMMENT ON COLUMN inv_ledger.reason IS 'The caller''s reason; of back_in_stock and out_of_stock since when it was otherwise.';
-COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, tells in the ledger which SKUs have come into stock or gone out of it, notes where in the ledger each hour is, purges keys, closed reservations and ledger entries that are past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
 
 /*
  * Analytics.  A WHERE on hour reaches the table of hours, and with it ranges of
@@ -198,9 +197,9 @@ SELECT sums.hour,
 								 + sums.units_expired, 0::bigint)::numeric, 4)
 		   AS expiry_rate
   FROM (SELECT hour, item_id, location_id,
-			   count(*) FILTER (WHERE operation = 'reserve') AS holds,
+			   count(*) FILTER (WHERE operation IN ('reserve', 'offer')) AS holds,
 			   coalesce(sum(delta_reserved)
-						FILTER (WHERE operation IN ('reserve', 'retake')),
+						FILTER (WHERE operation IN ('reserve', 'offer', 'retake')),
 						0::numeric)::bigint AS units_held,
 			   coalesce(-sum(delta_reserved)
 						FILTER (WHERE operation = 'confirm'),
@@ -212,7 +211,7 @@ SELECT sums.hour,
 						FILTER (WHERE operation = 'expire'),
 						0::numeric)::bigint AS units_expired
 		  FROM inv_ledger_by_hour
-		 WHERE operation IN ('reserve', 'retake', 'confirm', 'cancel',
+		 WHERE operation IN ('reserve', 'offer', 'retake', 'confirm', 'cancel',
 							 'release', 'expire')
 		 GROUP BY hour, item_id, location_id) AS sums
   JOIN inv_item AS item ON item.item_id = sums.item_id
@@ -312,7 +311,7 @@ COMMENT ON COLUMN inv_sold_out.time_to_sold_out IS 'For how long it was in stock
  * Safety stock, backorders and late payments, which the library knows now
  * ------------------------------------------------------------------------ */
 
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); backorder (units of a line are promised without being there) and fill_backorder (they are there now), which change no counter: their reason is jsonb, {"line", "units", "backordered": what of the line is so afterwards}; or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, offer (a hold for who is first on the waitlist), confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy, join_waitlist and leave_waitlist (which change no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); backorder (units of a line are promised without being there) and fill_backorder (they are there now), which change no counter: their reason is jsonb, {"line", "units", "backordered": what of the line is so afterwards}; or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON FUNCTION inv_confirm IS 'Sells a live hold and makes its order. Repeating it returns the same order. A dead hold raises IV002; with retake it is sold if all its units can be had again, and IV001 is raised if not.';
 COMMENT ON FUNCTION inv_set_policy IS 'Sets how much of a SKU''s stock at a location may be promised: all but safety_stock units that are on hand, or backorder_limit units more than there are (NULL: without limit). Fewer backorders than there are raise IV012. Backorders make one stripe of the SKU''s.';
 
@@ -467,10 +466,126 @@ COMMENT ON FUNCTION inv_available IS 'Units of a SKU that could be held now, dea
 COMMENT ON FUNCTION inv_add_location IS 'Adds a place where stock is kept and returns its location_id. What is sold without naming a location comes from the one with the lowest priority that has it all.';
 
 /* ------------------------------------------------------------------------
- * A barrier: buyers read it, and may not see items that are not in it
+ * The waitlist
  * ------------------------------------------------------------------------ */
 
-ALTER VIEW inv_availability SET (security_barrier);
+ALTER TABLE inv_stock ADD COLUMN waiting boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN inv_stock.waiting IS 'True on all stripes while somebody is on the waitlist of the SKU: what is available is his.';
+
+/* the library knows columns by number */
+DO $$
+BEGIN
+	IF (SELECT attnum FROM pg_catalog.pg_attribute
+		 WHERE attrelid = '@extschema@.inv_stock'::regclass::oid
+		   AND attname = 'waiting') <> 12 THEN
+		RAISE EXCEPTION 'a column has been added to inv_stock'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  HINT = 'Drop it and make the table anew, by a dump and a restore. Nothing has been changed.';
+	END IF;
+END
+$$;
+
+ALTER TABLE inv_waitlist
+	ADD CONSTRAINT inv_waitlist_quantity_in_range
+		CHECK (quantity BETWEEN 1 AND 9007199254740992),
+	ADD CONSTRAINT inv_waitlist_state_is_known
+		CHECK (state IN ('waiting', 'offered')),
+	ADD CONSTRAINT inv_waitlist_offer_is_a_hold
+		CHECK ((state = 'offered') = (reservation_id IS NOT NULL));
+
+/* the line for a SKU: who has waited longest first */
+CREATE INDEX inv_waitlist_line
+	ON inv_waitlist (item_id, location_id, entry_id)
+	WHERE state = 'waiting';
+
+/* how a customer stands: by his newest entry */
+CREATE INDEX inv_waitlist_customer
+	ON inv_waitlist (item_id, location_id, customer, entry_id);
+
+/* an entry goes with the hold that was offered */
+CREATE UNIQUE INDEX inv_waitlist_offer ON inv_waitlist (reservation_id)
+	WHERE reservation_id IS NOT NULL;
+
+COMMENT ON INDEX inv_waitlist_line IS 'The line for each SKU, who has waited longest in front.';
+COMMENT ON INDEX inv_waitlist_customer IS 'Finds the newest entry of a customer.';
+COMMENT ON INDEX inv_waitlist_offer IS 'Finds the entry that an offer was made to.';
+COMMENT ON TABLE inv_waitlist IS 'Customers who wait for stock, or were made an offer. Who leaves is deleted; an offer goes with its hold.';
+COMMENT ON COLUMN inv_waitlist.state IS 'waiting, or offered: then the hold tells what became of it.';
+
+CREATE TYPE inv_waitlist_state AS (
+	sku text,
+	customer text,
+	state text,
+	"position" bigint,
+	quantity bigint,
+	joined_at timestamptz,
+	reservation_id uuid,
+	expires_at timestamptz
+);
+COMMENT ON TYPE inv_waitlist_state IS 'How a customer stands on the waitlist of a SKU. state: waiting, offered (he has a live hold), taken (he confirmed it) or lapsed (it was cancelled or expired); NULL: he is not on it. position: in the line, from 1, while he waits.';
+
+CREATE FUNCTION inv_waitlist_status(sku text, customer text)
+RETURNS inv_waitlist_state
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'inv_waitlist_status';
+COMMENT ON FUNCTION inv_waitlist_status IS 'How a customer stands on the waitlist of a SKU as of now: his place in the line, or the hold he was offered and what became of it.';
+REVOKE ALL ON FUNCTION inv_waitlist_status FROM PUBLIC;
+COMMENT ON FUNCTION inv_join_waitlist IS 'Puts a customer at the end of the line for quantity units of a SKU, and returns his place, from 1. When units come back, or at once if some are free, who is first gets a hold of them, his offer: then 0. Who waits already keeps his place. NULL where a repeat under a key finds that all is over.';
+COMMENT ON FUNCTION inv_leave_waitlist IS 'Takes a customer out of the line for a SKU and returns the place he had; NULL if he was not in it. An offer is given back with inv_cancel().';
+COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead holds (NULL: inventory_reservation.expire_batch_size), the longest dead first and with each all that is dead on its stock row, offers what is free to those who wait for it, and returns how many expired. Any number may run at once; they share the work.';
+COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, offers what is free to those who wait for it, tells in the ledger which SKUs have come into stock or gone out of it, notes where in the ledger each hour is, purges keys, closed reservations and ledger entries that are past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
+
+CREATE VIEW inv_waiting AS
+SELECT item.sku,
+	   location.code AS location,
+	   row_number() OVER (PARTITION BY entry.item_id, entry.location_id
+						  ORDER BY entry.entry_id) AS "position",
+	   entry.customer,
+	   entry.quantity,
+	   entry.joined_at AS since
+  FROM inv_waitlist AS entry
+  JOIN inv_item AS item ON item.item_id = entry.item_id
+  JOIN inv_location AS location ON location.location_id = entry.location_id
+ WHERE entry.state = 'waiting';
+COMMENT ON VIEW inv_waiting IS 'Who waits for which SKU, and at which place in the line.';
+
+CREATE OR REPLACE VIEW inv_availability WITH (security_barrier) AS
+SELECT item.sku,
+	   item.name,
+	   location.code AS location,
+	   stock.on_hand,
+	   stock.reserved,
+	   dead.units AS dead,
+	   CASE WHEN stock.waiting
+				 AND coalesce(pg_catalog.current_setting(
+								  'inventory_reservation.waitlist_first', true),
+							  'on')::boolean THEN 0
+			WHEN stock.backorder_unlimited THEN 9007199254740992
+			ELSE greatest(stock.spare + dead.units, 0)
+	   END AS available,
+	   item.selling AND (item.listed_until IS NULL
+						 OR item.listed_until > statement_timestamp())
+		   AS on_sale,
+	   item.unit_price,
+	   item.currency
+  FROM (SELECT item_id, location_id,
+			   sum(on_hand)::bigint AS on_hand,
+			   sum(reserved)::bigint AS reserved,
+			   sum(on_hand - reserved - min_available)::bigint AS spare,
+			   bool_or(backorder_unlimited) AS backorder_unlimited,
+			   bool_or(waiting) AS waiting
+		  FROM inv_stock
+		 GROUP BY item_id, location_id) AS stock
+  JOIN inv_item AS item ON item.item_id = stock.item_id
+  JOIN inv_location AS location ON location.location_id = stock.location_id
+ CROSS JOIN LATERAL
+	   (SELECT coalesce(sum(line.quantity), 0)::bigint AS units
+		  FROM inv_reservation AS line
+		 WHERE line.item_id = stock.item_id
+		   AND line.location_id = stock.location_id
+		   AND line.status = 'active'
+		   AND line.expires_at <= statement_timestamp()) AS dead;
+COMMENT ON VIEW inv_availability IS 'Stock of each SKU at each location, in units. dead: under holds whose time is over, not swept yet, and free for the next buyer. available: what a new buyer could get, nothing while it is kept for the waitlist.';
 
 CREATE VIEW inv_total_availability WITH (security_barrier) AS
 SELECT stock.sku,
@@ -702,6 +817,35 @@ BEGIN ATOMIC
 							  AND line.line_no = mention.line_no
 							  AND line.item_id = mention.item_id
 							  AND line.customer = mention.customer)
+		UNION ALL
+		SELECT 'waiting differs from the waitlist',
+			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,
+			   stock.waiting::text, (NOT stock.waiting)::text
+		  FROM inv_stock AS stock
+		 WHERE stock.waiting <>
+			   EXISTS (SELECT FROM inv_waitlist AS entry
+						WHERE entry.item_id = stock.item_id
+						  AND entry.location_id = stock.location_id
+						  AND entry.state = 'waiting')
+		UNION ALL
+		SELECT 'customer waits twice for one SKU',
+			   entry.item_id, entry.location_id, NULL, NULL, NULL,
+			   pg_catalog.format('%s times', count(*)), 'once'
+		  FROM inv_waitlist AS entry
+		 WHERE entry.state = 'waiting'
+		 GROUP BY entry.item_id, entry.location_id, entry.customer
+		HAVING count(*) > 1
+		UNION ALL
+		SELECT 'offer without its hold',
+			   entry.item_id, entry.location_id, NULL, entry.reservation_id, NULL,
+			   'none', pg_catalog.format('a hold of customer %s', entry.customer)
+		  FROM inv_waitlist AS entry
+		 WHERE entry.state = 'offered'
+		   AND NOT EXISTS (SELECT FROM inv_reservation AS line
+							WHERE line.reservation_id = entry.reservation_id
+							  AND line.item_id = entry.item_id
+							  AND line.location_id = entry.location_id
+							  AND line.customer = entry.customer)
 	)
 	SELECT violations.violation, item.sku, location.code,
 		   violations.stripe, violations.reservation_id, violations.order_id,

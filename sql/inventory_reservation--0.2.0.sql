@@ -87,6 +87,7 @@ CREATE TABLE inv_stock (
 	version bigint NOT NULL DEFAULT 1,
 	updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	earliest_expiry timestamptz NOT NULL DEFAULT 'infinity',
+	waiting boolean NOT NULL DEFAULT false,
 	CONSTRAINT inv_stock_pkey PRIMARY KEY (item_id, location_id, stripe),
 	CONSTRAINT inv_stock_never_oversold
 		CHECK (reserved >= 0
@@ -284,12 +285,31 @@ CREATE TABLE inv_waitlist (
 		(SEQUENCE NAME inv_waitlist_entry_id_seq) CONSTRAINT inv_waitlist_pkey PRIMARY KEY,
 	item_id bigint NOT NULL,
 	location_id integer NOT NULL DEFAULT 0,
-	quantity bigint NOT NULL,
+	quantity bigint NOT NULL
+		CONSTRAINT inv_waitlist_quantity_in_range
+			CHECK (quantity BETWEEN 1 AND 9007199254740992),
 	customer text COLLATE "C" NOT NULL,
 	joined_at timestamptz NOT NULL,
-	state text COLLATE "C" NOT NULL,
-	reservation_id uuid
+	state text COLLATE "C" NOT NULL
+		CONSTRAINT inv_waitlist_state_is_known
+			CHECK (state IN ('waiting', 'offered')),
+	reservation_id uuid,
+	CONSTRAINT inv_waitlist_offer_is_a_hold
+		CHECK ((state = 'offered') = (reservation_id IS NOT NULL))
 );
+
+/* the line for a SKU: who has waited longest first */
+CREATE INDEX inv_waitlist_line
+	ON inv_waitlist (item_id, location_id, entry_id)
+	WHERE state = 'waiting';
+
+/* how a customer stands: by his newest entry */
+CREATE INDEX inv_waitlist_customer
+	ON inv_waitlist (item_id, location_id, customer, entry_id);
+
+/* an entry goes with the hold that was offered */
+CREATE UNIQUE INDEX inv_waitlist_offer ON inv_waitlist (reservation_id)
+	WHERE reservation_id IS NOT NULL;
 
 /* purchase limits: the lines that count for a customer, and no others */
 CREATE TABLE inv_customer_line (
@@ -353,6 +373,7 @@ COMMENT ON COLUMN inv_stock.retired IS 'True: the stripe takes no new holds and 
 COMMENT ON COLUMN inv_stock.version IS 'Counts the shop''s own changes (receive, adjust, stock-take), not the buyers''; in stripe 0, and 0 in others.';
 COMMENT ON COLUMN inv_stock.updated_at IS 'Last change by anybody.';
 COMMENT ON COLUMN inv_stock.earliest_expiry IS 'No hold on this row dies before this moment; infinity while nothing is reserved. Until then nobody need look for dead holds.';
+COMMENT ON COLUMN inv_stock.waiting IS 'True on all stripes while somebody is on the waitlist of the SKU: what is available is his.';
 
 COMMENT ON TABLE inv_reservation IS 'Holds, one row a line. The row of line 1 is the lock of the whole reservation. A line whose status is active and whose expires_at has passed is dead, swept or not.';
 COMMENT ON COLUMN inv_reservation.reservation_id IS 'UUIDv7 carrying the route bucket of the first line''s SKU, see inv_route_id().';
@@ -406,7 +427,7 @@ COMMENT ON TABLE inv_ledger IS 'Every change of stock, append-only: the audit tr
 COMMENT ON COLUMN inv_ledger.entry_id IS 'Number of the entry, with gaps. Of one stock row''s entries, the order of the changes.';
 COMMENT ON COLUMN inv_ledger.at IS 'When the change was made, by the server''s clock.';
 COMMENT ON COLUMN inv_ledger.xid IS 'The transaction that made it.';
-COMMENT ON COLUMN inv_ledger.operation IS 'reserve, confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy (which changes no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); backorder (units of a line are promised without being there) and fill_backorder (they are there now), which change no counter: their reason is jsonb, {"line", "units", "backordered": what of the line is so afterwards}; or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
+COMMENT ON COLUMN inv_ledger.operation IS 'reserve, offer (a hold for who is first on the waitlist), confirm, cancel, release, expire, retake (units of a dead hold taken again, to be sold), receive, adjust, transfer, set_stock, load_stock, cancel_order, return, set_policy, join_waitlist and leave_waitlist (which change no units), restripe (units moved between stripes of a SKU), or reconcile (the ledger brought to the counters, see inv_reconcile()); backorder (units of a line are promised without being there) and fill_backorder (they are there now), which change no counter: their reason is jsonb, {"line", "units", "backordered": what of the line is so afterwards}; or back_in_stock, out_of_stock, which change nothing: their stripe is 0, their on_hand_after and reserved_after are those of all stripes.';
 COMMENT ON COLUMN inv_ledger.item_id IS 'The item.';
 COMMENT ON COLUMN inv_ledger.location_id IS 'The location.';
 COMMENT ON COLUMN inv_ledger.stripe IS 'The stripe.';
@@ -469,14 +490,14 @@ COMMENT ON COLUMN inv_customer_line.customer IS 'The line''s customer.';
 COMMENT ON COLUMN inv_customer_line.reservation_id IS 'The line''s reservation.';
 COMMENT ON COLUMN inv_customer_line.line_no IS 'The line''s number.';
 
-COMMENT ON TABLE inv_waitlist IS 'Customers waiting for stock; not filled by this version.';
+COMMENT ON TABLE inv_waitlist IS 'Customers who wait for stock, or were made an offer. Who leaves is deleted; an offer goes with its hold.';
 COMMENT ON COLUMN inv_waitlist.entry_id IS 'Key; the order of arrival.';
 COMMENT ON COLUMN inv_waitlist.item_id IS 'The item waited for.';
 COMMENT ON COLUMN inv_waitlist.location_id IS 'The location.';
 COMMENT ON COLUMN inv_waitlist.quantity IS 'Units wanted.';
 COMMENT ON COLUMN inv_waitlist.customer IS 'Who waits.';
 COMMENT ON COLUMN inv_waitlist.joined_at IS 'Since when.';
-COMMENT ON COLUMN inv_waitlist.state IS 'waiting, offered, taken, lapsed or left.';
+COMMENT ON COLUMN inv_waitlist.state IS 'waiting, or offered: then the hold tells what became of it.';
 COMMENT ON COLUMN inv_waitlist.reservation_id IS 'The hold he was offered.';
 
 COMMENT ON TABLE inv_reconciliation IS 'What reconciliation runs found and did. A drift that one run after another finds and does not repair has one row, that of the newest run; what was repaired keeps its row.';
@@ -508,6 +529,9 @@ COMMENT ON INDEX inv_reservation_closed IS 'Finds what the purge may delete.';
 COMMENT ON INDEX inv_backorder_queue IS 'The backorders of a SKU at a location, the oldest first.';
 COMMENT ON INDEX inv_order_open IS 'Orders whose goods have not left, the oldest first.';
 COMMENT ON INDEX inv_stock_striped IS 'Finds the SKUs whose stock is in stripes.';
+COMMENT ON INDEX inv_waitlist_line IS 'The line for each SKU, who has waited longest in front.';
+COMMENT ON INDEX inv_waitlist_customer IS 'Finds the newest entry of a customer.';
+COMMENT ON INDEX inv_waitlist_offer IS 'Finds the entry that an offer was made to.';
 COMMENT ON INDEX inv_idempotency_age IS 'Finds keys that are past their retention.';
 
 /* ------------------------------------------------------------------------
@@ -650,6 +674,18 @@ CREATE TYPE inv_drift AS (
 );
 COMMENT ON TYPE inv_drift IS 'Something that reconciliation found wrong: where, what was found, what was expected, and what was done about it.';
 
+CREATE TYPE inv_waitlist_state AS (
+	sku text,
+	customer text,
+	state text,
+	"position" bigint,
+	quantity bigint,
+	joined_at timestamptz,
+	reservation_id uuid,
+	expires_at timestamptz
+);
+COMMENT ON TYPE inv_waitlist_state IS 'How a customer stands on the waitlist of a SKU. state: waiting, offered (he has a live hold), taken (he confirmed it) or lapsed (it was cancelled or expired); NULL: he is not on it. position: in the line, from 1, while he waits.';
+
 CREATE TYPE inv_versions AS (
 	library text,
 	extension text,
@@ -773,14 +809,20 @@ CREATE FUNCTION inv_join_waitlist(
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_join_waitlist';
-COMMENT ON FUNCTION inv_join_waitlist IS 'Not built yet: raises 0A000.';
+COMMENT ON FUNCTION inv_join_waitlist IS 'Puts a customer at the end of the line for quantity units of a SKU, and returns his place, from 1. When units come back, or at once if some are free, who is first gets a hold of them, his offer: then 0. Who waits already keeps his place. NULL where a repeat under a key finds that all is over.';
 
 CREATE FUNCTION inv_leave_waitlist(
 	sku text, customer text DEFAULT NULL, key text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_leave_waitlist';
-COMMENT ON FUNCTION inv_leave_waitlist IS 'Not built yet: raises 0A000.';
+COMMENT ON FUNCTION inv_leave_waitlist IS 'Takes a customer out of the line for a SKU and returns the place he had; NULL if he was not in it. An offer is given back with inv_cancel().';
+
+CREATE FUNCTION inv_waitlist_status(sku text, customer text)
+RETURNS inv_waitlist_state
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'inv_waitlist_status';
+COMMENT ON FUNCTION inv_waitlist_status IS 'How a customer stands on the waitlist of a SKU as of now: his place in the line, or the hold he was offered and what became of it.';
 
 /* ------------------------------------------------------------------------
  * Orders
@@ -927,12 +969,12 @@ CREATE FUNCTION inv_expire(max_count bigint DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'inv_expire';
-COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead holds (NULL: inventory_reservation.expire_batch_size), the longest dead first and with each all that is dead on its stock row, and returns how many. Any number may run at once; they share the work.';
+COMMENT ON FUNCTION inv_expire IS 'The sweep: expires at most max_count dead holds (NULL: inventory_reservation.expire_batch_size), the longest dead first and with each all that is dead on its stock row, offers what is free to those who wait for it, and returns how many expired. Any number may run at once; they share the work.';
 
 CREATE PROCEDURE inv_maintain()
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'inv_maintain';
-COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, tells in the ledger which SKUs have come into stock or gone out of it, notes where in the ledger each hour is, purges keys, closed reservations and ledger entries that are past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
+COMMENT ON PROCEDURE inv_maintain IS 'Sweeps what is dead and not locked by somebody, offers what is free to those who wait for it, tells in the ledger which SKUs have come into stock or gone out of it, notes where in the ledger each hour is, purges keys, closed reservations and ledger entries that are past their retention and, with inventory_reservation.auto_stripes, takes stripes away from SKUs that have been calm for five minutes, committing each batch.';
 
 CREATE FUNCTION inv_purge(older_than interval DEFAULT NULL)
 RETURNS bigint
@@ -1006,7 +1048,11 @@ SELECT item.sku,
 	   stock.on_hand,
 	   stock.reserved,
 	   dead.units AS dead,
-	   CASE WHEN stock.backorder_unlimited THEN 9007199254740992
+	   CASE WHEN stock.waiting
+				 AND coalesce(pg_catalog.current_setting(
+								  'inventory_reservation.waitlist_first', true),
+							  'on')::boolean THEN 0
+			WHEN stock.backorder_unlimited THEN 9007199254740992
 			ELSE greatest(stock.spare + dead.units, 0)
 	   END AS available,
 	   item.selling AND (item.listed_until IS NULL
@@ -1018,7 +1064,8 @@ SELECT item.sku,
 			   sum(on_hand)::bigint AS on_hand,
 			   sum(reserved)::bigint AS reserved,
 			   sum(on_hand - reserved - min_available)::bigint AS spare,
-			   bool_or(backorder_unlimited) AS backorder_unlimited
+			   bool_or(backorder_unlimited) AS backorder_unlimited,
+			   bool_or(waiting) AS waiting
 		  FROM inv_stock
 		 GROUP BY item_id, location_id) AS stock
   JOIN inv_item AS item ON item.item_id = stock.item_id
@@ -1030,7 +1077,7 @@ SELECT item.sku,
 		   AND line.location_id = stock.location_id
 		   AND line.status = 'active'
 		   AND line.expires_at <= statement_timestamp()) AS dead;
-COMMENT ON VIEW inv_availability IS 'Stock of each SKU at each location, in units. dead: under holds whose time is over, not swept yet, and free for the next buyer.';
+COMMENT ON VIEW inv_availability IS 'Stock of each SKU at each location, in units. dead: under holds whose time is over, not swept yet, and free for the next buyer. available: what a new buyer could get, nothing while it is kept for the waitlist.';
 
 CREATE VIEW inv_total_availability WITH (security_barrier) AS
 SELECT stock.sku,
@@ -1174,9 +1221,9 @@ SELECT sums.hour,
 								 + sums.units_expired, 0::bigint)::numeric, 4)
 		   AS expiry_rate
   FROM (SELECT hour, item_id, location_id,
-			   count(*) FILTER (WHERE operation = 'reserve') AS holds,
+			   count(*) FILTER (WHERE operation IN ('reserve', 'offer')) AS holds,
 			   coalesce(sum(delta_reserved)
-						FILTER (WHERE operation IN ('reserve', 'retake')),
+						FILTER (WHERE operation IN ('reserve', 'offer', 'retake')),
 						0::numeric)::bigint AS units_held,
 			   coalesce(-sum(delta_reserved)
 						FILTER (WHERE operation = 'confirm'),
@@ -1188,7 +1235,7 @@ SELECT sums.hour,
 						FILTER (WHERE operation = 'expire'),
 						0::numeric)::bigint AS units_expired
 		  FROM inv_ledger_by_hour
-		 WHERE operation IN ('reserve', 'retake', 'confirm', 'cancel',
+		 WHERE operation IN ('reserve', 'offer', 'retake', 'confirm', 'cancel',
 							 'release', 'expire')
 		 GROUP BY hour, item_id, location_id) AS sums
   JOIN inv_item AS item ON item.item_id = sums.item_id
@@ -1283,6 +1330,20 @@ COMMENT ON COLUMN inv_sold_out.hour IS 'Beginning of the hour in which it went o
 COMMENT ON COLUMN inv_sold_out.in_stock_since IS 'When it had come into stock; null in entries from before version 0.2.0.';
 COMMENT ON COLUMN inv_sold_out.sold_out_at IS 'When it was told to be out of stock.';
 COMMENT ON COLUMN inv_sold_out.time_to_sold_out IS 'For how long it was in stock.';
+
+CREATE VIEW inv_waiting AS
+SELECT item.sku,
+	   location.code AS location,
+	   row_number() OVER (PARTITION BY entry.item_id, entry.location_id
+						  ORDER BY entry.entry_id) AS "position",
+	   entry.customer,
+	   entry.quantity,
+	   entry.joined_at AS since
+  FROM inv_waitlist AS entry
+  JOIN inv_item AS item ON item.item_id = entry.item_id
+  JOIN inv_location AS location ON location.location_id = entry.location_id
+ WHERE entry.state = 'waiting';
+COMMENT ON VIEW inv_waiting IS 'Who waits for which SKU, and at which place in the line.';
 
 /* ------------------------------------------------------------------------
  * Proof of the invariants: one query, so one snapshot
@@ -1497,6 +1558,35 @@ BEGIN ATOMIC
 							  AND line.line_no = mention.line_no
 							  AND line.item_id = mention.item_id
 							  AND line.customer = mention.customer)
+		UNION ALL
+		SELECT 'waiting differs from the waitlist',
+			   stock.item_id, stock.location_id, stock.stripe, NULL, NULL,
+			   stock.waiting::text, (NOT stock.waiting)::text
+		  FROM inv_stock AS stock
+		 WHERE stock.waiting <>
+			   EXISTS (SELECT FROM inv_waitlist AS entry
+						WHERE entry.item_id = stock.item_id
+						  AND entry.location_id = stock.location_id
+						  AND entry.state = 'waiting')
+		UNION ALL
+		SELECT 'customer waits twice for one SKU',
+			   entry.item_id, entry.location_id, NULL, NULL, NULL,
+			   pg_catalog.format('%s times', count(*)), 'once'
+		  FROM inv_waitlist AS entry
+		 WHERE entry.state = 'waiting'
+		 GROUP BY entry.item_id, entry.location_id, entry.customer
+		HAVING count(*) > 1
+		UNION ALL
+		SELECT 'offer without its hold',
+			   entry.item_id, entry.location_id, NULL, entry.reservation_id, NULL,
+			   'none', pg_catalog.format('a hold of customer %s', entry.customer)
+		  FROM inv_waitlist AS entry
+		 WHERE entry.state = 'offered'
+		   AND NOT EXISTS (SELECT FROM inv_reservation AS line
+							WHERE line.reservation_id = entry.reservation_id
+							  AND line.item_id = entry.item_id
+							  AND line.location_id = entry.location_id
+							  AND line.customer = entry.customer)
 	)
 	SELECT violations.violation, item.sku, location.code,
 		   violations.stripe, violations.reservation_id, violations.order_id,

@@ -4,7 +4,7 @@
  *
  * Class IV is ours.  Applications match on these codes, so a code never
  * changes its meaning; what a caller did wrong in a way that PostgreSQL has a
- * code for (22023, 22003, 0A000, 25006, 40001, 42501) gets that code.
+ * code for (22023, 22003, 25006, 40001, 42501) gets that code.
  *
  * An error of class IV is raised with rejection() in place of errcode(), which
  * counts it: once, wherever it is caught.  Where a rejection is an answer and

@@ -32,6 +32,7 @@ bool		setting_reconcile_repair = false;
 bool		setting_notify = false;
 bool		setting_uppercase_sku = false;
 bool		setting_one_hold_per_customer = false;
+bool		setting_waitlist_first = true;
 int			setting_reservation_retention = 30 * 86400;
 int			setting_ledger_retention = -1;
 
@@ -145,6 +146,14 @@ settings_define(void)
 							 "Asking for the same again answers with that hold.",
 							 &setting_one_hold_per_customer,
 							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("inventory_reservation.waitlist_first",
+							 "Whether stock is kept for the waitlist while somebody is on it.",
+							 "Off: whoever reserves may overtake those who wait.",
+							 &setting_waitlist_first,
+							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
 

@@ -27,6 +27,7 @@ extern bool setting_reconcile_repair;
 extern bool setting_notify;
 extern bool setting_uppercase_sku;
 extern bool setting_one_hold_per_customer;
+extern bool setting_waitlist_first;
 extern int	setting_reservation_retention;	/* seconds; -1: for ever */
 extern int	setting_ledger_retention;	/* seconds; -1: for ever */
 

@@ -154,7 +154,7 @@ find_table(TableId table, const Extension *extension, Oid *relid)
 	return OidIsValid(*relid) &&
 		getExtensionOfObject(RelationRelationId, *relid) == extension->oid &&
 		SearchSysCacheExists2(ATTNUM, ObjectIdGetDatum(*relid),
-							  Int16GetDatum(known_tables[table].columns));
+							  Int16GetDatum(known_table_needs(table)));
 }
 
 /*

@@ -70,7 +70,7 @@ has_foreign_code(TableId table, Relation relation)
 	bool		foreign = relation->trigdesc != NULL ||
 		list_length(indexes) != known->indexes || checks != known->checks;
 
-	for (int i = known->columns; i < tupdesc->natts && !foreign; i++)
+	for (int i = known_columns(table, tupdesc); i < tupdesc->natts && !foreign; i++)
 		foreign = !TupleDescAttr(tupdesc, i)->attisdropped;
 	for (int i = 0; i < checks && !foreign; i++)
 		foreign = calls_foreign_function(stringToNode(constraints->check[i].ccbin),

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "access/tupdesc.h"
+
 #define EXTENSION_NAME "inventory_reservation"
 
 /* Tables that calls read and write through the table access method. */
@@ -27,12 +29,17 @@ typedef enum TableId
 typedef struct KnownTable
 {
 	const char *name;
-	int			columns;		/* columns that this library reads */
-	int			indexes;		/* indexes, checks that the install script */
-	int			checks;			/* makes: more are somebody else's */
+	int			columns;		/* columns, indexes and checks that the */
+	int			indexes;		/* install script makes: more are somebody */
+	int			checks;			/* else's */
+	const char *added;			/* its last column, if older extensions lack
+								 * it; else NULL */
 	bool		is_new;			/* 0.1.0, which is served too, has it not */
 } KnownTable;
 
 extern const KnownTable known_tables[NUM_TABLES];
+
+extern int	known_table_needs(TableId id);
+extern int	known_columns(TableId id, TupleDesc tupdesc);
 
 #endif							/* INVENTORY_KNOWN_TABLES_H */

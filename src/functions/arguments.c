@@ -32,16 +32,6 @@ report_null_argument(const char *argument)
 			 errmsg("%s must not be null", argument)));
 }
 
-/* 0A000 for what a later version will do. */
-void
-report_not_built(const char *feature)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported by this version of extension \"%s\"",
-					feature, EXTENSION_NAME)));
-}
-
 /* Raise 22023 unless "value" has 1 to MAX_NAME_BYTES bytes. */
 void
 check_name(const char *value, const char *argument)

@@ -40,7 +40,6 @@ extern void check_name(const char *value, const char *argument);
 extern int64 check_quantity(int64 value, const char *argument);
 extern int64 check_count(int64 value, const char *argument);
 pg_noreturn extern void report_null_argument(const char *argument);
-pg_noreturn extern void report_not_built(const char *feature);
 
 extern Datum *argument_array(FunctionCallInfo fcinfo, int number,
 							 const char *argument, Oid element_type,

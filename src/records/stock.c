@@ -197,6 +197,8 @@ stock_append_new(Call *call, const StockKey *key, int64 on_hand,
 	row_set(table, STOCK_UPDATED_AT,
 			TimestampTzGetDatum(GetCurrentTimestamp()));
 	row_set(table, STOCK_EARLIEST_EXPIRY, TimestampTzGetDatum(DT_NOEND));
+	if (stock_knows_waiting(table->next))
+		row_set(table, STOCK_WAITING, BoolGetDatum(false));
 	row_append(call, table);
 	if (on_hand != 0)
 		ledger_append(call, posting, key->item_id, key->location_id,
@@ -264,6 +266,37 @@ bool
 stock_row_takes_backorders(const StockRow *row)
 {
 	return row->backorder_unlimited || row->min_available < 0;
+}
+
+/*
+ * Are the units of "count" rows of a SKU kept for those who wait for it?  Then
+ * nobody else may be promised any.
+ */
+bool
+stock_kept_for_line(const StockRow *rows, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (rows[i].waiting)
+			return setting_waitlist_first;
+	}
+	return false;
+}
+
+/*
+ * Note on all rows of a SKU, which are locked, whether somebody waits for it.
+ * stock_write() must follow.
+ */
+void
+stock_set_waiting(StockRow *rows, int count, bool waiting)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (rows[i].waiting == waiting)
+			continue;
+		rows[i].waiting = waiting;
+		rows[i].changed = true;
+	}
 }
 
 /*
@@ -469,6 +502,8 @@ stock_write(Call *call, StockSet *set)
 				TimestampTzGetDatum(GetCurrentTimestamp()));
 		row_set(table, STOCK_EARLIEST_EXPIRY,
 				TimestampTzGetDatum(row->earliest_expiry));
+		if (stock_knows_waiting(table->next))
+			row_set(table, STOCK_WAITING, BoolGetDatum(row->waiting));
 		row_update(call, table);
 	}
 }

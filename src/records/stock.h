@@ -49,6 +49,7 @@ typedef struct StockRow
 	int64		version;		/* counted in the first stripe only */
 	TimestampTz earliest_expiry;	/* no hold on it dies before */
 	int64		backordered;	/* units of it in inv_backorder */
+	bool		waiting;		/* somebody is on the waitlist of the SKU */
 	bool		changed;		/* stock_write() has something to write */
 	bool		current;		/* locked as it was found, without a wait */
 	bool		contested;		/* we waited for it, and others do behind us */
@@ -86,6 +87,7 @@ extern void stock_add_home(Call *call, StockSet *set, StockKey key);
 
 /* stock_lock.c: locking */
 extern void stock_lock(Call *call, StockSet *set);
+extern void stock_lock_to_give(Call *call, StockSet *set);
 extern void stock_lock_sku(Call *call, StockSet *set, int64 item_id,
 						   int32 location_id);
 extern bool stock_lock_enough(Call *call, StockSet *set, int64 item_id,
@@ -95,12 +97,16 @@ extern void stock_lock_units(Call *call, StockSet *set, int64 item_id,
 							 int32 location_id, int64 units,
 							 const StockRow *near);
 extern bool stock_try_lock(Call *call, StockRow *row);
+extern bool stock_try_lock_sku(Call *call, StockSet *set, int64 item_id,
+							   int32 location_id);
 
 /* stock.c: numbers */
 extern int64 stock_row_spare(const StockRow *row);
 extern int64 stock_spare(const StockRow *rows, int count);
 extern int64 stock_row_shortfall(const StockRow *row);
 extern bool stock_row_takes_backorders(const StockRow *row);
+extern bool stock_kept_for_line(const StockRow *rows, int count);
+extern void stock_set_waiting(StockRow *rows, int count, bool waiting);
 extern void stock_post(Call *call, StockRow *row, int64 delta_on_hand,
 					   int64 delta_reserved, const Posting *posting);
 extern void stock_post_hold(Call *call, StockRow *row, int64 units,

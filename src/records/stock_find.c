@@ -29,6 +29,13 @@
 #include "records/stock_rows.h"
 #include "table/row.h"
 
+/* Not so in an older extension, where nobody can wait. */
+bool
+stock_knows_waiting(TupleTableSlot *slot)
+{
+	return known_columns(TABLE_STOCK, slot->tts_tupleDescriptor) >= STOCK_WAITING;
+}
+
 /* Read a row that was found. */
 void
 stock_read_row(Call *call, StockRow *row, TupleTableSlot *slot)
@@ -46,6 +53,8 @@ stock_read_row(Call *call, StockRow *row, TupleTableSlot *slot)
 	row->version = row_get_int64(slot, STOCK_VERSION);
 	row->earliest_expiry = row_get_int64(slot, STOCK_EARLIEST_EXPIRY);
 	row->backordered = stock_row_shortfall(row);
+	row->waiting = stock_knows_waiting(slot) &&
+		row_get_bool(slot, STOCK_WAITING);
 	row->changed = false;
 	row->current = false;
 	row->contested = false;

@@ -177,6 +177,7 @@ lock_row(Call *call, OpenTable *table, StockRow *row, RowWait wait,
 	RowLock		result = ROW_CHANGED;
 	ItemPointerData seen;
 	bool		waited = false;
+
 	/* by now there may be another row at its place, see call_see_now() */
 	bool		stale = row->view != call->view;
 
@@ -322,6 +323,30 @@ stock_lock(Call *call, StockSet *set)
 }
 
 /*
+ * The same for who gives units back: of a SKU that somebody waits for all rows,
+ * so that he can be served.  Where the first to wait has come only while this
+ * waited itself, they are not all locked; see rules/waitlist.c.
+ */
+void
+stock_lock_to_give(Call *call, StockSet *set)
+{
+	int			wanted;
+
+	stock_set_sort(set);
+	wanted = set->count;
+	for (int i = 0; i < wanted; i++)
+	{
+		StockKey	key = set->rows[i].key;
+
+		if (!ItemPointerIsValid(&set->rows[i].tid))
+			require_row(call, &set->rows[i]);
+		if (set->rows[i].waiting)
+			stock_add_sku(call, set, key.item_id, key.location_id);
+	}
+	stock_lock(call, set);
+}
+
+/*
  * Lock all rows of a SKU at a location and add them.  The caller holds no row
  * of it, nor of one that comes later.  Raises 40001.
  */
@@ -462,4 +487,31 @@ stock_try_lock(Call *call, StockRow *row)
 {
 	return stock_find_row(call, row) &&
 		lock_row(call, call_open(call, TABLE_STOCK), row, ROW_SKIP_BUSY, ANY_UNITS) == ROW_LOCKED;
+}
+
+/*
+ * Lock all rows of a SKU at a location, out of order, that is without waiting,
+ * and add them; false if one is busy, or there is none.
+ */
+bool
+stock_try_lock_sku(Call *call, StockSet *set, int64 item_id, int32 location_id)
+{
+	StockRow	first = {{item_id, location_id, FIRST_STRIPE}};
+	StockKey	others = {item_id, location_id, FIRST_STRIPE + 1};
+	StockSet	rows = {0};
+
+	if (!stock_try_lock(call, &first))
+		return false;
+	stock_add_row(set, &first);
+
+	/* from here on there are no more rows, though a retired one may go */
+	call_see_now(call);
+	stock_add_from(call, &rows, others);
+	for (int i = 0; i < rows.count; i++)
+	{
+		if (!stock_try_lock(call, &rows.rows[i]))
+			return false;
+		stock_add_row(set, &rows.rows[i]);
+	}
+	return true;
 }

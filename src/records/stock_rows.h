@@ -28,7 +28,8 @@ enum ColumnOfStock
 	STOCK_RETIRED,
 	STOCK_VERSION,
 	STOCK_UPDATED_AT,
-	STOCK_EARLIEST_EXPIRY
+	STOCK_EARLIEST_EXPIRY,
+	STOCK_WAITING
 };
 
 /* stock_set.c */
@@ -36,6 +37,7 @@ extern void stock_set_sort(StockSet *set);
 
 /* stock_find.c */
 extern void stock_read_row(Call *call, StockRow *row, TupleTableSlot *slot);
+extern bool stock_knows_waiting(TupleTableSlot *slot);
 extern int32 stock_own_place(void);
 extern bool stock_find_row(Call *call, StockRow *row);
 extern bool stock_find_latest_row(Call *call, StockRow *row);

@@ -41,6 +41,7 @@
 #include "records/ledger.h"
 #include "records/stock.h"
 #include "rules/edges.h"
+#include "settings.h"
 #include "table/sql.h"
 
 #define TASK "edges"
@@ -139,7 +140,10 @@ static SqlStatement find_stock = {
 	.argument_types = {INT8OID, INT4OID, INT8OID}
 };
 
-/* $1 and $2 SKUs; what was never told of is out of stock */
+/*
+ * $1 and $2 SKUs, $3 is stock kept for the waitlist; what was never told of is
+ * out of stock
+ */
 static SqlStatement compare = {
 	.text = "SELECT sku.item_id, sku.location_id, stock.is_there,"
 	" stock.on_hand, stock.reserved,"
@@ -151,7 +155,9 @@ static SqlStatement compare = {
 	" CROSS JOIN LATERAL ("
 	"  SELECT coalesce(bool_or(part.backorder_unlimited) OR sum("
 	"    part.on_hand - part.reserved - part.min_available) > 0::numeric, false)"
-	"    AS is_there,"
+	"   AND NOT ($3 AND EXISTS (SELECT FROM inv_waitlist AS line"
+	"    WHERE line.item_id = sku.item_id AND line.location_id = sku.location_id"
+	"     AND line.state = 'waiting')) AS is_there,"
 	"   coalesce(sum(part.on_hand), 0::numeric)::bigint AS on_hand,"
 	"   coalesce(sum(part.reserved), 0::numeric)::bigint AS reserved"
 	"  FROM inv_stock AS part"
@@ -164,8 +170,8 @@ static SqlStatement compare = {
 	" WHERE stock.is_there <> coalesce(told.in_stock, false)"
 	" ORDER BY sku.item_id, sku.location_id",
 	.expected = SPI_OK_SELECT,
-	.nargs = 2,
-	.argument_types = {INT8ARRAYOID, INT4ARRAYOID}
+	.nargs = 3,
+	.argument_types = {INT8ARRAYOID, INT4ARRAYOID, BOOLOID}
 };
 
 static SqlStatement remember = {
@@ -491,7 +497,8 @@ find_edges(Call *call, const SkuList *skus, int *count)
 		PointerGetDatum(construct_array(skus->items, skus->count, INT8OID, 8,
 										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
 		PointerGetDatum(construct_array(skus->locations, skus->count, INT4OID,
-										4, true, TYPALIGN_INT))
+										4, true, TYPALIGN_INT)),
+		BoolGetDatum(setting_waitlist_first)
 	};
 	Edge	   *edges;
 	Datum		since;

@@ -28,6 +28,8 @@
 
 #include "rules/expire.h"
 #include "rules/reclaim.h"
+#include "rules/waitlist.h"
+#include "settings.h"
 #include "statistics/statistics.h"
 
 /* All that one sweep works on. */
@@ -244,13 +246,17 @@ run_sweep(Call *call, int64 max_count, bool may_wait)
 }
 
 /*
- * Sweep.  Waits for the stock row of the longest dead hold, if no other such
- * sweep is at work.
+ * Sweep, and offer what has come free to those who wait for it.  Waits for the
+ * stock row of the longest dead hold, if no other such sweep is at work.
  */
 int64
 expire_dead_holds(Call *call, int64 max_count)
 {
-	return run_sweep(call, max_count, true);
+	int64		expired = run_sweep(call, max_count, true);
+	int64		lines = 0;
+
+	(void) waitlist_serve_due(call, setting_expire_batch_size, &lines);
+	return expired;
 }
 
 /* Sweep what nobody has locked. */

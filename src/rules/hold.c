@@ -21,6 +21,7 @@
 #include "rules/reclaim.h"
 #include "rules/reserve_steps.h"
 #include "rules/retake.h"
+#include "rules/waitlist.h"
 #include "settings.h"
 #include "statistics/statistics.h"
 
@@ -248,7 +249,7 @@ cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 
 	lock_hold(call, id, customer, &reservation);
 	reservation_add_stock(&reservation, &stock);
-	stock_lock(call, &stock);
+	stock_lock_to_give(call, &stock);
 	now = GetCurrentTimestamp();
 	change->status = reservation_status(&reservation, now);
 	change->replayed = !any_active(&reservation);
@@ -261,6 +262,7 @@ cancel_hold(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 
 	give_back(call, &reservation, &stock, change->status, now);
 	stock_write(call, &stock);
+	waitlist_serve(call, &stock);
 }
 
 /* Units of an item that the lines of a reservation hold. */
@@ -304,7 +306,7 @@ release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 	item_require(call, sku, &item);
 	lock_hold(call, id, NULL, &reservation);
 	reservation_add_stock(&reservation, &stock);
-	stock_lock(call, &stock);
+	stock_lock_to_give(call, &stock);
 	now = GetCurrentTimestamp();
 	check_alive(&reservation, now, "release units of");
 
@@ -344,6 +346,7 @@ release_units(Call *call, KeyedCall *keyed, const pg_uuid_t *id,
 		}
 	}
 	stock_write(call, &stock);
+	waitlist_serve(call, &stock);
 }
 
 /* How long a new hold of the same items would live, in microseconds. */

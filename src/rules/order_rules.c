@@ -19,6 +19,7 @@
 #include "records/item.h"
 #include "records/stock.h"
 #include "rules/order_rules.h"
+#include "rules/waitlist.h"
 #include "statistics/statistics.h"
 
 /* IV008 for an order. */
@@ -57,7 +58,7 @@ restock(Call *call, Reservation *reservation, const int64 *units,
 		if (units[i] > 0)
 			stock_add_home(call, &stock, reservation->lines[i].stock);
 	}
-	stock_lock(call, &stock);
+	stock_lock_to_give(call, &stock);
 	for (int i = 0; i < reservation->count; i++)
 	{
 		ReservationLine *line = &reservation->lines[i];
@@ -72,6 +73,7 @@ restock(Call *call, Reservation *reservation, const int64 *units,
 		stock_post(call, row, units[i], 0, posting);
 	}
 	stock_write(call, &stock);
+	waitlist_serve(call, &stock);
 }
 
 /* Begin under a key; true if the call is a replay.  Raises IV011. */

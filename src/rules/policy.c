@@ -25,6 +25,7 @@
 #include "rules/policy.h"
 #include "rules/reclaim.h"
 #include "rules/stripes.h"
+#include "rules/waitlist.h"
 
 /* Units that are promised without being there. */
 static int64
@@ -108,6 +109,7 @@ set_policy(Call *call, const CatalogueItem *item, int32 location_id,
 	}
 	share_evenly(call, stock.rows, stock.count);
 	stock_write(call, &stock);
+	waitlist_serve(call, &stock);
 	call_next_command(call);
 	stock_level(call, item, location_id, level);
 }

@@ -76,7 +76,8 @@ static SqlStatement delete_keys = {
  * closed before the oldest key was made cannot be asked for by any key.  (Only
  * one that is due itself matters, and where keys go much sooner there is nothing
  * to walk over.)  Lines and orders are looked up one reservation at a time,
- * and what says that a line counts for its customer one line at a time
+ * what says that a line counts for its customer one line at a time, and with an
+ * offer goes its entry in the waitlist
  * (OFFSET 0, aggregates), so that no plan reads those tables from end to end.
  */
 #define DELETED_LINES \
@@ -101,6 +102,11 @@ static SqlStatement delete_keys = {
 	"   SELECT ctid AS place FROM inv_reservation" \
 	"   WHERE reservation_id = due.reservation_id OFFSET 0) AS line))" \
 	" RETURNING reservation_id, line_no, item_id, customer, closed_at" \
+	"), offers AS (" \
+	" DELETE FROM inv_waitlist WHERE ctid = ANY (ARRAY(" \
+	"  SELECT entry.place FROM due CROSS JOIN LATERAL (" \
+	"   SELECT ctid AS place FROM inv_waitlist" \
+	"   WHERE reservation_id = due.reservation_id OFFSET 0) AS entry))" \
 	")"
 
 #define COUNT_DELETED_LINES \

@@ -96,7 +96,7 @@ reclaim_collect(Call *call, const StockRow *rows, int count, int64 wanted,
 /*
  * Units of a SKU that can be had on its stock rows in the set, which the caller
  * has locked: those to spare and, where they are fewer than "wanted", those of
- * dead holds, as above.
+ * dead holds, as above.  None while they are kept for those who wait.
  */
 int64
 reclaim_units(Call *call, StockSet *stock, int64 item_id, int32 location_id,
@@ -106,6 +106,8 @@ reclaim_units(Call *call, StockSet *stock, int64 item_id, int32 location_id,
 	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
 	int64		units = stock_spare(rows, count);
 
+	if (stock_kept_for_line(rows, count))
+		return 0;
 	return units + reclaim_collect(call, rows, count, wanted - units, now, dead);
 }
 

@@ -310,7 +310,8 @@ look_near(Call *call, int32 location_id, WantedLine *line)
 	line->looked_near = true;
 	line->near_suffices =
 		stock_near(call, line->item.item_id, location_id, &line->near) &&
-		!line->near.retired && stock_row_spare(&line->near) >= line->quantity;
+		!line->near.retired && !stock_kept_for_line(&line->near, 1) &&
+		stock_row_spare(&line->near) >= line->quantity;
 	if (line->near_suffices)
 	{
 		line->sourcing.location_id = location_id;
@@ -435,7 +436,7 @@ take(Reserving *reserving, TimestampTz now, ReserveResult *result)
 			written.line_no++;
 			written.quantity = part->units;
 			take_units(reserving->call, &reserving->stock, &line->item,
-					   part->location_id, &written);
+					   part->location_id, &written, "reserve");
 			written.metadata = (Datum) 0;
 			left += part->left;
 		}

@@ -328,7 +328,8 @@ look(Batch *batch)
 
 		if (stock_near(batch->call, group.item_id, batch->sources.locations[0],
 					   &near) &&
-			!near.retired && stock_row_spare(&near) >= group.units)
+			!near.retired && !stock_kept_for_line(&near, 1) &&
+			stock_row_spare(&near) >= group.units)
 			continue;
 		if (sourcing_look(batch->call, &batch->sources, group.item_id,
 						  group.units, &sourcing))
@@ -424,7 +425,8 @@ choose_location(Batch *batch, const BatchRequest *request, int64 *spare)
 		int			count;
 		StockRow   *rows = stock_of_sku(&batch->stock, request->item.item_id,
 										batch->sources.locations[i], &count);
-		int64		units = stock_spare(rows, count);
+		int64		units = stock_kept_for_line(rows, count) ? 0
+			: stock_spare(rows, count);
 
 		if (units > *spare)
 		{
@@ -473,7 +475,8 @@ serve(Batch *batch, BatchRequest *request, int64 ttl, TimestampTz now)
 	line.created_at = now;
 	line.expires_at = hold_expiry(now, ttl > 0 ? ttl
 								  : default_ttl(&request->item));
-	take_units(batch->call, &batch->stock, &request->item, location_id, &line);
+	take_units(batch->call, &batch->stock, &request->item, location_id, &line,
+			   "reserve");
 
 	request->result.held = true;
 	request->result.status = RESERVATION_ACTIVE;

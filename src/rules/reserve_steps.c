@@ -57,13 +57,14 @@ spare_units(StockSet *stock, int64 item_id, int32 location_id)
 	int			count;
 	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
 
-	return stock_spare(rows, count);
+	return stock_kept_for_line(rows, count) ? 0 : stock_spare(rows, count);
 }
 
 /*
  * Units of a SKU that could be held now, dead holds counted as free, as the
- * call's snapshot sees them: at least 0.  "stock" holds the SKU's rows.  Stops
- * counting dead holds when there are "enough".
+ * call's snapshot sees them: at least 0, and no more while they are kept for
+ * those who wait.  "stock" holds the SKU's rows.  Stops counting dead holds when
+ * there are "enough".
  */
 int64
 available_now(Call *call, StockSet *stock, int64 item_id, int32 location_id,
@@ -73,6 +74,8 @@ available_now(Call *call, StockSet *stock, int64 item_id, int32 location_id,
 	StockRow   *rows = stock_of_sku(stock, item_id, location_id, &count);
 	int64		units = stock_spare(rows, count);
 
+	if (stock_kept_for_line(rows, count))
+		return 0;
 	if (units < enough)
 		units += dead_units(call, item_id, location_id,
 							stock_earliest_expiry(rows, count),
@@ -163,14 +166,14 @@ reserve_replay(Call *call, const KeyedCall *keyed, ReserveResult *result)
 /*
  * Write a line of a new hold, and take its units from the stock rows of the
  * SKU: they are in the set, locked, and have so many to spare.  The caller has
- * filled in "line" but for what comes from the item and the stock.
- * stock_write() must follow.
+ * filled in "line" but for what comes from the item and the stock; "operation" is
+ * what the ledger calls it.  stock_write() must follow.
  */
 void
 take_units(Call *call, StockSet *stock, const CatalogueItem *item,
-		   int32 location_id, ReservationLine *line)
+		   int32 location_id, ReservationLine *line, const char *operation)
 {
-	Posting		posting = {"reserve", &line->reservation_id, NULL, NULL};
+	Posting		posting = {operation, &line->reservation_id, NULL, NULL};
 	StockRow   *row;
 
 	spread_if_contested(call, stock, item->item_id, location_id);

@@ -30,6 +30,7 @@ extern bool hold_is_same(Call *call, const pg_uuid_t *id,
 extern bool reserve_replay(Call *call, const KeyedCall *keyed,
 						   ReserveResult *result);
 extern void take_units(Call *call, StockSet *stock, const CatalogueItem *item,
-					   int32 location_id, ReservationLine *line);
+					   int32 location_id, ReservationLine *line,
+					   const char *operation);
 
 #endif							/* INVENTORY_RESERVE_STEPS_H */

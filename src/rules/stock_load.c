@@ -31,6 +31,7 @@
 
 #include "rules/reserve_steps.h"
 #include "rules/stock_load.h"
+#include "rules/waitlist.h"
 #include "settings.h"
 #include "table/row.h"
 #include "table/sql.h"
@@ -200,10 +201,11 @@ set_count(Call *call, LoadLine *line, const CatalogueItem *item,
 		stock_post_delta(call, item, &stock, delta, false, "load_stock",
 						 reason);
 		stock_write(call, &stock);
+		waitlist_serve(call, &stock);
 	}
-	if (line->level.reserved > 0)
+	if (line->level.reserved > 0 || stock.rows[0].waiting)
 	{
-		/* some of it may have been dead, and freed just now */
+		/* some of it may have been dead, and freed just now, or be offered */
 		call_next_command(call);
 		stock_level(call, item, location_id, &line->level);
 		return;

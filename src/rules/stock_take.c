@@ -24,6 +24,7 @@
 #include "rules/reserve_steps.h"
 #include "rules/stock_take.h"
 #include "rules/stripes.h"
+#include "rules/waitlist.h"
 #include "statistics/statistics.h"
 #include "table/sql.h"
 
@@ -416,6 +417,7 @@ stock_change(Call *call, const CatalogueItem *item, int32 location_id,
 	stock_lock_or_create(call, &stock, item->item_id, location_id);
 	stock_post_delta(call, item, &stock, delta, false, operation, reason);
 	stock_write(call, &stock);
+	waitlist_serve(call, &stock);
 	call_next_command(call);
 	stock_level(call, item, location_id, level);
 }
@@ -494,6 +496,7 @@ stock_take(Call *call, const CatalogueItem *item, int32 location_id,
 	stock_post_delta(call, item, &stock, target - on_hand_in_all(&stock),
 					 take->force, "set_stock", take->reason);
 	stock_write(call, &stock);
+	waitlist_serve(call, &stock);
 	call_next_command(call);
 	stock_level(call, item, location_id, level);
 }

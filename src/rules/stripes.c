@@ -118,6 +118,8 @@ set_stripes(Call *call, int64 item_id, int32 location_id, int stripes)
 		stock.rows[i].retired = !is_among(stock.rows[i].key.stripe, stripes);
 		stock.rows[i].changed = true;
 	}
+	if (stock.count > 0)
+		stock_set_waiting(stock.rows, stock.count, stock.rows[0].waiting);
 	share_evenly(call, stock.rows, stock.count);
 	stock_write(call, &stock);
 }
@@ -154,6 +156,7 @@ spread_if_contested(Call *call, StockSet *stock, int64 item_id,
 			stock_add_row(stock, &all.rows[i]);
 	}
 	rows = stock_of_sku(stock, item_id, location_id, &count);
+	stock_set_waiting(rows, count, rows->waiting);
 	share_evenly(call, rows, count);
 }
 

@@ -17,6 +17,7 @@
 
 #include "rules/reclaim.h"
 #include "rules/transfer.h"
+#include "rules/waitlist.h"
 
 /* Units on hand that nobody holds. */
 static int64
@@ -69,6 +70,7 @@ transfer_units(Call *call, const CatalogueItem *item, const Transfer *wanted,
 					 "transfer", wanted->reason);
 	stock_write(call, &source);
 	stock_write(call, &target);
+	waitlist_serve(call, &target);
 	call_next_command(call);
 	stock_level(call, item, wanted->from, from);
 	stock_level(call, item, wanted->to, to);

@@ -22,6 +22,7 @@
 #include "rules/reconcile.h"
 #include "rules/stripes.h"
 #include "rules/upkeep.h"
+#include "rules/waitlist.h"
 #include "settings.h"
 #include "table/sql.h"
 
@@ -51,6 +52,17 @@ sweep(Call *call, int64 *rows)
 {
 	return count_batch(expire_dead_holds_nowait(call, setting_expire_batch_size),
 					   rows);
+}
+
+/*
+ * Make offers to those who wait.  A line that is due and busy has not been dealt
+ * with, but counts, so that the worker comes back.
+ */
+static bool
+serve_waitlists(Call *call, int64 *rows)
+{
+	return waitlist_serve_due(call, setting_expire_batch_size, rows) >=
+		setting_expire_batch_size;
 }
 
 /* Tell which SKUs have come into stock or gone out of it. */
@@ -112,6 +124,7 @@ merge_stripes(Call *call, int64 *rows)
 const UpkeepStep upkeep_steps[] = {
 	{"sweep in turn", true, sweep_in_turn},
 	{"sweep", false, sweep},
+	{"serve waitlists", false, serve_waitlists},
 	{"tell stock edges", false, edges},
 	{"note hours of the ledger", false, note_hours},
 	{"reconcile", true, reconcile_in_background},

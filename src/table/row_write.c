@@ -83,7 +83,7 @@ static void
 prepare_added_columns(Call *call, OpenTable *table)
 {
 	TupleDesc	tupdesc = RelationGetDescr(table->relation);
-	int			known = known_tables[table->id].columns;
+	int			known = known_columns(table->id, tupdesc);
 	MemoryContext old_context = MemoryContextSwitchTo(call->estate->es_query_cxt);
 
 	table->added_defaults = palloc0((tupdesc->natts - known) *
@@ -107,7 +107,8 @@ prepare_added_columns(Call *call, OpenTable *table)
 static void
 fill_added_columns(Call *call, OpenTable *table)
 {
-	int			known = known_tables[table->id].columns;
+	int			known = known_columns(table->id,
+									  RelationGetDescr(table->relation));
 
 	if (table->added_defaults == NULL)
 		prepare_added_columns(call, table);
@@ -133,7 +134,7 @@ row_begin_insert(Call *call, OpenTable *table)
 	table->is_new = true;
 	if (!table->writer->kept &&
 		RelationGetNumberOfAttributes(table->relation) >
-		known_tables[table->id].columns)
+		known_columns(table->id, RelationGetDescr(table->relation)))
 		fill_added_columns(call, table);
 }
 

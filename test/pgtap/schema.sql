@@ -92,7 +92,8 @@ SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_stock')$$, $$VALUES
     ('retired', 'boolean', 'not null', 'false'),
     ('version', 'bigint', 'not null', '1'),
     ('updated_at', 'timestamp with time zone', 'not null', 'clock_timestamp()'),
-    ('earliest_expiry', 'timestamp with time zone', 'not null', '''infinity''::timestamp with time zone')$$,
+    ('earliest_expiry', 'timestamp with time zone', 'not null', '''infinity''::timestamp with time zone'),
+    ('waiting', 'boolean', 'not null', 'false')$$,
     'columns of inv_stock');
 SELECT results_eq($$SELECT * FROM pg_temp.columns_of('inv_reservation')$$, $$VALUES
     ('reservation_id', 'uuid', 'not null', ''),
@@ -295,6 +296,9 @@ SELECT set_eq($$SELECT pg_get_indexdef(indexrelid)
     ('CREATE UNIQUE INDEX inv_reservation_pkey ON inv.inv_reservation USING btree (reservation_id, line_no)'),
     ('CREATE UNIQUE INDEX inv_stock_pkey ON inv.inv_stock USING btree (item_id, location_id, stripe)'),
     ('CREATE UNIQUE INDEX inv_stock_state_pkey ON inv.inv_stock_state USING btree (item_id, location_id)'),
+    ('CREATE INDEX inv_waitlist_customer ON inv.inv_waitlist USING btree (item_id, location_id, customer, entry_id)'),
+    ('CREATE INDEX inv_waitlist_line ON inv.inv_waitlist USING btree (item_id, location_id, entry_id) WHERE (state = ''waiting''::text)'),
+    ('CREATE UNIQUE INDEX inv_waitlist_offer ON inv.inv_waitlist USING btree (reservation_id) WHERE (reservation_id IS NOT NULL)'),
     ('CREATE UNIQUE INDEX inv_waitlist_pkey ON inv.inv_waitlist USING btree (entry_id)')$$,
     'indexes');
 
@@ -316,7 +320,10 @@ SELECT set_eq($$SELECT conrelid::regclass || ' ' || conname FROM pg_constraint
     ('inv_reservation inv_reservation_returned_in_range'),
     ('inv_reservation inv_reservation_status_is_known'),
     ('inv_stock inv_stock_in_range'),
-    ('inv_stock inv_stock_never_oversold')$$,
+    ('inv_stock inv_stock_never_oversold'),
+    ('inv_waitlist inv_waitlist_offer_is_a_hold'),
+    ('inv_waitlist inv_waitlist_quantity_in_range'),
+    ('inv_waitlist inv_waitlist_state_is_known')$$,
     'checks');
 
 SELECT is_empty($$SELECT conname FROM pg_constraint
@@ -363,7 +370,7 @@ SELECT is_empty($$SELECT relname FROM pg_class
 --
 -- Views
 --
-SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines', 'inv_stat', 'inv_total_availability',
+SELECT views_are('inv', ARRAY['inv_active_holds', 'inv_availability', 'inv_reservation_lines', 'inv_stat', 'inv_total_availability', 'inv_waiting',
     'inv_ledger_by_hour', 'inv_hold_conversion', 'inv_sell_through', 'inv_sold_out']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_ledger_by_hour')$$,
     $$SELECT 'hour', 'timestamp with time zone'
@@ -414,6 +421,14 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_active
     ('expires_at', 'timestamp with time zone'),
     ('time_left', 'interval')$$,
     'columns of inv_active_holds');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_waiting')$$, $$VALUES
+    ('sku', 'text'),
+    ('location', 'text'),
+    ('position', 'bigint'),
+    ('customer', 'text'),
+    ('quantity', 'bigint'),
+    ('since', 'timestamp with time zone')$$,
+    'columns of inv_waiting');
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_stat')$$, $$VALUES
     ('counting', 'boolean'),
     ('reserves', 'bigint'),
@@ -502,7 +517,7 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_reserv
 -- Row types of results
 --
 SELECT types_are('inv', ARRAY['inv_hold', 'inv_cart_hold', 'inv_batch_hold', 'inv_event', 'inv_confirmation', 'inv_cancellation', 'inv_stock_level',
-    'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state', 'inv_drift', 'inv_versions']);
+    'inv_loaded_stock', 'inv_reservation_state', 'inv_order_state', 'inv_drift', 'inv_versions', 'inv_waitlist_state']);
 SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_hold')$$, $$VALUES
     ('reservation_id', 'uuid'),
     ('status', 'text'),
@@ -611,6 +626,16 @@ SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_versio
     ('files', 'text'),
     ('to_do', 'text')$$,
     'columns of type inv_versions');
+SELECT results_eq($$SELECT column_name, type FROM pg_temp.columns_of('inv_waitlist_state')$$, $$VALUES
+    ('sku', 'text'),
+    ('customer', 'text'),
+    ('state', 'text'),
+    ('position', 'bigint'),
+    ('quantity', 'bigint'),
+    ('joined_at', 'timestamp with time zone'),
+    ('reservation_id', 'uuid'),
+    ('expires_at', 'timestamp with time zone')$$,
+    'columns of type inv_waitlist_state');
 
 --
 -- Functions: names, arguments, defaults, results
@@ -711,7 +736,9 @@ INSERT INTO promised VALUES
     ('inv_unschedule', '',
      'boolean', 'v', 'u', false, 'c'),
     ('inv_version', '',
-     'inv_versions', 's', 's', false, 'sql');
+     'inv_versions', 's', 's', false, 'sql'),
+    ('inv_waitlist_status', 'sku text, customer text',
+     'inv_waitlist_state', 's', 'r', false, 'c');
 
 SELECT functions_are('inv', ARRAY(SELECT name FROM promised));
 SELECT is(regexp_replace(pg_get_function_arguments(proc.oid), '(DEFAULT [^,:]*)::[a-z ]+(\[\])?', '\1', 'g'),

@@ -124,7 +124,8 @@ $shop->safe_psql('postgres', q{
 	SELECT inv_set_stock('S8', 2000);
 	SELECT inv_load_stock('{S7,another}', '{1500,10}');
 	SELECT inv_set_policy('another', backorder_limit => 5);
-	SELECT inv_reserve('another', 12, ttl => '1 hour')});
+	SELECT inv_reserve('another', 12, ttl => '1 hour');
+	SELECT inv_join_waitlist('S7', 5, 'ann'), inv_join_waitlist('S7', 5000, 'bob')});
 compare('after work');
 
 # Reconciliation writes down what it finds, here something that was tampered
@@ -143,11 +144,11 @@ cmp_ok($deleted, '>', 0, 'the purge deletes something');
 compare('after the purge');
 books_are_right($shop);
 
-# So far nothing was compared with nothing: only the waitlist is not built yet.
+# So far nothing was compared with nothing.
 is( join(' ', grep {
 			$mirror->safe_psql('postgres', "SELECT count(*) FROM $_") == 0
 		} @tables),
-	'inv_waitlist', 'every other table has rows');
+	'', 'every table has rows');
 
 # The mirror becomes the shop.
 my $cursor = $shop->safe_psql('postgres', 'SELECT inv_newest_event()');

@@ -10,6 +10,8 @@ use Test::More;
 my $primary = inventory_node('primary', init => { allows_streaming => 1 });
 
 add_stock($primary, 'A' => 100, 'B' => 100);
+# A customer who waits.
+$primary->safe_psql('postgres', "SELECT inv_add_item('C'), inv_join_waitlist('C', 1, 'ann')");
 my $hold = $primary->safe_psql('postgres',
 	"SELECT reservation_id FROM inv_reserve('A', 3, key => 'k', ttl => '1 hour')");
 my $sold = $primary->safe_psql('postgres',
@@ -62,9 +64,6 @@ my %writes = (
 	inv_try_reserve_cart => "'{A,B}', '{1,1}'",
 	inv_unschedule => '',
 );
-# These have no tables to write to yet.
-my %not_built = map { $_ => 1 }
-  qw(inv_join_waitlist inv_leave_waitlist);
 # inv_stat_reset, which is left out, writes to shared memory only: see below.
 # These write only where pg_cron is.
 my %for_pg_cron = map { $_ => 1 } qw(inv_schedule inv_unschedule);
@@ -114,11 +113,7 @@ foreach my $function (sort keys %writes)
 {
 	my $state = sqlstate_of($standby, call($function, $writes{$function}));
 
-	if ($not_built{$function})
-	{
-		like($state, qr/^(?:25006|0A000)$/, "standby: $function is refused");
-	}
-	elsif ($for_pg_cron{$function})
+	if ($for_pg_cron{$function})
 	{
 		like($state, qr/^(?:25006|00000)$/, "standby: $function");
 	}
@@ -139,7 +134,6 @@ is(sqlstate_of($standby, "SELECT $_"), '25006', "standby: $_, of the dead, is re
   foreach @of_the_dead;
 foreach my $function (functions('proc.proname', "'key' = ANY (proc.proargnames)"))
 {
-	next if $not_built{$function};
 	is( sqlstate_of($standby,
 			call($function, "$writes{$function}, key => '$_'")),
 		'25006', "standby: $function with key $_ is refused")
@@ -154,7 +148,7 @@ foreach my $row (
 		"proc.provolatile = 'v' AND proc.pronargs > 0"))
 {
 	my ($function, $nulls) = $row =~ /^(\w+)\|\{(.*)\}$/;
-	next if $not_built{$function} || $for_pg_cron{$function};
+	next if $for_pg_cron{$function};
 	$nulls =~ s/"//g;
 	my $wrong = sqlstate_of($standby, call($function, $nulls));
 	is( $wrong, sqlstate_of($primary, 'SET default_transaction_read_only = on; '
@@ -168,7 +162,7 @@ cmp_ok($refused{$_}, '>', 2, "standby: nulls are told $_") foreach qw(25006 2202
 # The same in a read-only transaction of the primary.
 foreach my $function (sort keys %writes)
 {
-	next if $not_built{$function} || $for_pg_cron{$function};
+	next if $for_pg_cron{$function};
 	# A procedure that commits cannot be called in a transaction block.
 	my $sql = call($function, $writes{$function});
 	is( sqlstate_of(
@@ -189,10 +183,14 @@ sub reads
 		'expired', "$when: inv_reservation_status of a dead hold");
 	value_is($node, "SELECT status, total FROM inv_order_status('$order')",
 		'confirmed|30', "$when: inv_order_status");
+	value_is($node, "SELECT state, position FROM inv_waitlist_status('C', 'ann')",
+		'waiting|1', "$when: inv_waitlist_status");
+	value_is($node, 'SELECT sku, position, customer FROM inv_waiting',
+		'C|1|ann', "$when: inv_waiting");
 	value_is($node,
 		'SELECT sku, on_hand, reserved, dead, available FROM inv_availability'
 		  . ' ORDER BY sku',
-		"A|99|8|5|96\nB|98|0|0|98", "$when: inv_availability");
+		"A|99|8|5|96\nB|98|0|0|98\nC|0|0|0|0", "$when: inv_availability");
 	value_is($node, 'SELECT units FROM inv_active_holds',
 		3, "$when: inv_active_holds");
 	value_is($node,
@@ -228,7 +226,7 @@ sub reads
 is( join(' ', functions('proc.proname', "proc.provolatile <> 'v'")),
 	'inv_available inv_check inv_events inv_library_version inv_newest_event'
 	  . ' inv_order_status inv_reservation_status inv_route_id inv_route_sku'
-	  . ' inv_stat_counters inv_version',
+	  . ' inv_stat_counters inv_version inv_waitlist_status',
 	'every function that reads is in this test');
 reads($standby, 'standby');
 
@@ -263,7 +261,6 @@ value_is($standby, 'SELECT inv_expire()',
 	1, 'promoted: a hold that died there is swept');
 foreach my $function (sort keys %writes)
 {
-	next if $not_built{$function};
 	isnt(sqlstate_of($standby, call($function, $writes{$function})),
 		'25006', "promoted: $function is not refused for being a standby");
 }

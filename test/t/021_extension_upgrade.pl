@@ -100,8 +100,8 @@ my @steps = (
 	q{SELECT inv_purge('1 day')},
 	q{SELECT * FROM inv_reconcile()},
 	q{SELECT status FROM inv_reserve('NEW', 2, 'dead in the end', ttl => '1 millisecond')},
-	q{SELECT inv_join_waitlist('A', 1, 'ann')},
-	q{SELECT inv_leave_waitlist('A', 'ann')},
+	q{SELECT inv_join_waitlist('B', 1000, 'ann')},
+	q{SELECT inv_leave_waitlist('B', 'ann')},
 	$grants,
 	q{SELECT inv_stat_reset()},
 	q{SELECT reserves, worker_runs FROM inv_stat_counters()},
@@ -119,7 +119,8 @@ my @steps = (
 	q{SELECT status FROM inv_reserve('OWED', 3, 'not there', ttl => '20 hours')},
 	q{SELECT status FROM inv_confirm(} . hold('half there') . q{)},
 	q{SELECT on_hand, reserved FROM inv_adjust('OWED', 1)});
-my %not_built = map { $_ => 1 } grep { /waitlist/ } @steps;
+# What an earlier version declares, and only the tables of this one can do.
+my $came_later = qr/waitlist/;
 
 sub go_through_steps
 {
@@ -127,7 +128,8 @@ sub go_through_steps
 	return [ map { "$_\n" . answer($database, $_) } @steps ];
 }
 
-# All rows of all tables; new tables are empty, but for the queue of backorders.
+# All rows of all tables, without the columns that came later; new tables are
+# empty, but for the queue of backorders.
 sub contents
 {
 	my ($database) = @_;
@@ -135,7 +137,7 @@ sub contents
 		SELECT relname FROM pg_class
 		 WHERE relnamespace = 'inv'::regnamespace AND relkind = 'r'
 		   AND relname <> 'inv_backorder' ORDER BY relname});
-	my %rows = map { $_ => answer($database, "SELECT t::text FROM $_ AS t ORDER BY 1") } @tables;
+	my %rows = map { $_ => answer($database, "SELECT (to_jsonb(t) - 'waiting')::text FROM $_ AS t ORDER BY 1") } @tables;
 
 	return join "\n", map { "$_:\n$rows{$_}" } grep { $rows{$_} ne '' } @tables;
 }
@@ -147,8 +149,7 @@ foreach my $step (@$expected)
 {
 	my ($sql, $answer) = split /\n/, $step, 2;
 
-	if ($not_built{$sql}) { is($answer, 'error 0A000', "not built: $sql") }
-	else                  { unlike($answer, qr/^error/, $sql) }
+	unlike($answer, qr/^error/, $sql);
 }
 
 my $functions_of = q{
@@ -172,7 +173,10 @@ foreach my $old (@old_versions)
 	my $functions = answer($database, $functions_of);
 	is_deeply([ grep { my $name = $_; !grep { /\b$name\(/ } @steps } split / /, $functions ],
 		[], "every function of $old is in this test");
-	is_deeply(go_through_steps($database), $expected, "$old: all functions answer as they do in $current_version");
+	my $answers = go_through_steps($database);
+	is_deeply([ grep { !/$came_later/ } @$answers ], [ grep { !/$came_later/ } @$expected ],
+		"$old: all functions answer as they do in $current_version");
+	like($_, qr/\nerror 55000$/, "$old: not with its tables: $_") foreach grep { /$came_later/ } @$answers;
 
 	# the update, with all that is in the tables
 	my $before = contents($database);
@@ -211,6 +215,7 @@ foreach my $old (@old_versions)
 	is(answer($database, $lines_of . hold('preferred')), 'store', "$old: before the others");
 	is(answer($database, 'CALL inv_maintain(); SELECT (SELECT count(*) FROM inv_ledger_by_hour) = (SELECT count(*) FROM inv_ledger), count(*) > 0 FROM inv_ledger_hour'),
 		't|t', "$old: the hours of what was in the ledger are known");
+	is(answer($database, "SELECT inv_join_waitlist('A', 1000, 'ann'), inv_leave_waitlist('A', 'ann')"), '1|1', "$old: a customer waits");
 	is(answer($database, "SET ROLE seller; SELECT status FROM inv_reserve('A', 1)"), 'active', "$old: rights are as they were");
 	is(answer($database, 'SELECT * FROM inv_check()'), '', "$old: inv_check() finds nothing");
 	is(answer($database, q{ALTER EXTENSION inventory_reservation UPDATE TO '} . $old . q{'}), 'error 22023', "no way back to $old");
@@ -239,9 +244,9 @@ my %forgotten = (
 	'table' => "CREATE TABLE inv_new (id int); $add TABLE inv_new",
 	'column' => 'ALTER TABLE inv_item ADD COLUMN colour text',
 	'order of columns' => 'ALTER TABLE inv_order RENAME customer TO c; ALTER TABLE inv_order RENAME reference TO customer; ALTER TABLE inv_order RENAME c TO reference',
-	'column dropped and made anew' => 'ALTER TABLE inv_waitlist DROP reservation_id; ALTER TABLE inv_waitlist ADD reservation_id uuid',
-	'type of a column' => 'ALTER TABLE inv_waitlist ALTER quantity TYPE integer',
-	'collation of a column' => 'ALTER TABLE inv_waitlist ALTER state TYPE text COLLATE "POSIX"',
+	'column dropped and made anew' => 'ALTER TABLE inv_reconciliation DROP key; ALTER TABLE inv_reconciliation ADD key text COLLATE "C"',
+	'type of a column' => 'ALTER TABLE inv_reconciliation ALTER stripe TYPE bigint',
+	'collation of a column' => 'ALTER TABLE inv_reconciliation ALTER found TYPE text COLLATE "POSIX"',
 	'default' => "ALTER TABLE inv_stock ALTER on_hand SET DEFAULT 1",
 	'default that is missing' => 'ALTER TABLE inv_stock ALTER on_hand DROP DEFAULT',
 	'not null' => 'ALTER TABLE inv_waitlist ALTER quantity DROP NOT NULL',
@@ -322,7 +327,7 @@ $script =~ s/,\n\tcancelled_at timestamptz\n\);/\n);/ or die;
 $script =~ s/^COMMENT ON COLUMN inv_order\.cancelled_at .*\n//m or die;
 append_to_file("$installation->{extension}/inventory_reservation--0.0.1.sql", $script);
 make_database('ancient', '0.0.1');
-my $needs_no_tables = qr/\binv_(?:check|availability|active_holds|reservation_lines|stat|stat_\w+|schedule|unschedule|route_\w+|join_waitlist|leave_waitlist)\b/;
+my $needs_no_tables = qr/\binv_(?:check|availability|active_holds|reservation_lines|stat|stat_\w+|schedule|unschedule|route_\w+)\b/;
 foreach my $sql (grep { !/$needs_no_tables/ } @steps)
 {
 	my ($status, $stdout, $stderr) = $node->psql('ancient', $sql);

@@ -94,9 +94,9 @@ my $no_dependents =
   . "$outside SEQUENCE inv_item_item_id_seq; $outside SEQUENCE inv_location_location_id_seq;"
   . "$outside SEQUENCE inv_ledger_entry_id_seq;"
   . "$outside VIEW inv_availability; $outside VIEW inv_active_holds; $outside VIEW inv_reservation_lines;"
-  . "$outside VIEW inv_stat; $outside VIEW inv_total_availability; $outside VIEW inv_ledger_by_hour; $outside VIEW inv_hold_conversion;"
+  . "$outside VIEW inv_stat; $outside VIEW inv_total_availability; $outside VIEW inv_waiting; $outside VIEW inv_ledger_by_hour; $outside VIEW inv_hold_conversion;"
   . "$outside VIEW inv_sell_through; $outside VIEW inv_sold_out;"
-  . 'DROP VIEW inv_total_availability, inv_availability, inv_active_holds, inv_reservation_lines, inv_stat,'
+  . 'DROP VIEW inv_waiting, inv_total_availability, inv_availability, inv_active_holds, inv_reservation_lines, inv_stat,'
   . ' inv_hold_conversion, inv_sell_through, inv_sold_out, inv_ledger_by_hour;';
 
 sub without
@@ -483,8 +483,32 @@ my @calls = (
 	[ 'IV004', "inv_transfer('NOSUCH', 1, 'default', 'store')" ],
 	[ 'IV010', "inv_transfer('A', 1, 'default', 'nowhere')" ],
 	[ 'IV010', "inv_transfer('A', 1, 'nowhere', 'default')" ],
-	[ '0A000', "inv_join_waitlist('A')" ],
-	[ '0A000', "inv_leave_waitlist('A')" ],
+
+	# the waitlist
+	[ '22023', "inv_join_waitlist(NULL, 1, 'ann')" ],
+	[ '22023', "inv_join_waitlist('', 1, 'ann')" ],
+	[ '22023', "inv_join_waitlist($megabyte, 1, 'ann')" ],
+	[ '22023', "inv_join_waitlist('A', NULL, 'ann')" ],
+	[ '22023', "inv_join_waitlist('A', 0, 'ann')" ],
+	[ '22023', "inv_join_waitlist('A', $least, 'ann')" ],
+	[ '22003', "inv_join_waitlist('A', $most, 'ann')" ],
+	[ '22023', "inv_join_waitlist('A')" ],
+	[ '22023', "inv_join_waitlist('A', 1, '')" ],
+	[ '22023', "inv_join_waitlist('A', 1, $megabyte)" ],
+	[ '22023', "inv_join_waitlist('A', 1, 'ann', '')" ],
+	[ '22023', "inv_join_waitlist('A', 1, 'ann', $megabyte)" ],
+	[ 'IV004', "inv_join_waitlist('NOSUCH', 1, 'ann', 'new')" ],
+	[ 'IV006', "inv_join_waitlist('CLOSED', 1, 'ann', 'new')" ],
+	[ '22023', "inv_leave_waitlist(NULL, 'ann')" ],
+	[ '22023', "inv_leave_waitlist('A')" ],
+	[ '22023', "inv_leave_waitlist('A', '')" ],
+	[ '22023', "inv_leave_waitlist('A', $megabyte)" ],
+	[ '22023', "inv_leave_waitlist('A', 'ann', '')" ],
+	[ 'IV004', "inv_leave_waitlist('NOSUCH', 'ann', 'new')" ],
+	[ '22023', "inv_waitlist_status(NULL, 'ann')" ],
+	[ '22023', "inv_waitlist_status('A', NULL)" ],
+	[ '22023', "inv_waitlist_status('A', $megabyte)" ],
+	[ 'IV004', "inv_waitlist_status('NOSUCH', 'ann')" ],
 
 	# the catalogue
 	[ '22023', "inv_add_item(NULL)" ],

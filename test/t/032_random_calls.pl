@@ -194,7 +194,8 @@ sub call
 	foreach my $argument (keys %type)
 	{
 		$arguments{$argument} = value($argument, $type{$argument})
-		  if chance($rest) || $argument =~ /^(sku|skus|quantit(y|ies)|lines|reservation_id|order_id|status|old|new|code|role|profile|delta|on_hand|stripes|id|from_location|to_location)$/;
+		  if chance($rest) || $argument =~ /^(sku|skus|quantit(y|ies)|lines|reservation_id|order_id|status|old|new|code|role|profile|delta|on_hand|stripes|id|from_location|to_location)$/
+		  || $name eq 'inv_waitlist_status';
 	}
 	# mostly in the way
 	delete @arguments{ grep { chance(0.9) } qw(retake) };
