@@ -218,6 +218,32 @@ SELECT outcome($$SELECT inv_join_waitlist('few', 2, 'ann')$$);
 SELECT inv_join_waitlist('few', 1, 'ann');
 SELECT * FROM inv_check();
 
+-- a load is a delivery too, and a transfer
+SELECT inv_add_item('bulk') > 0, inv_add_location('depot') > 0;
+SELECT on_hand FROM inv_receive('bulk', 4, 'depot');
+SELECT inv_join_waitlist('bulk', 3, 'ann'), inv_join_waitlist('bulk', 2, 'bob');
+SELECT on_hand, reserved, available FROM inv_load_stock('{bulk}', '{3}');
+SELECT pg_temp.stands('bulk', 'ann') AS ann, pg_temp.stands('bulk', 'bob') AS bob;
+SELECT location, on_hand, reserved FROM inv_transfer('bulk', 2, 'depot', 'default') ORDER BY 1;
+SELECT pg_temp.stands('bulk', 'bob') AS bob;
+SELECT * FROM inv_check();
+
+-- units that are promised before they are there can be offered: they are owed
+SELECT inv_add_item('soon') > 0;
+SELECT inv_join_waitlist('soon', 2, 'ann'), inv_join_waitlist('soon', 3, 'bob');
+SELECT on_hand, reserved FROM inv_receive('soon', 1);
+SELECT available FROM inv_set_policy('soon', backorder_limit => 3);
+SELECT pg_temp.stands('soon', 'ann') AS ann, pg_temp.stands('soon', 'bob') AS bob;
+SELECT customer, quantity, backordered FROM inv_reservation_lines WHERE sku = 'soon';
+SELECT * FROM inv_check();
+-- what is received goes to who is owed it, and then to the line
+SELECT on_hand, reserved FROM inv_receive('soon', 2);
+SELECT pg_temp.stands('soon', 'bob') AS bob;
+SELECT customer, quantity, backordered FROM inv_reservation_lines WHERE sku = 'soon' ORDER BY 1;
+SELECT operation, reason FROM inv_ledger
+ WHERE item_id = (SELECT item_id FROM inv_item WHERE sku = 'soon') ORDER BY entry_id;
+SELECT * FROM inv_check();
+
 -- bad input
 SELECT outcome($$SELECT inv_join_waitlist('A')$$);
 SELECT outcome($$SELECT inv_join_waitlist('A', customer => '')$$);
