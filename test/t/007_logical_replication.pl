@@ -125,7 +125,7 @@ $shop->safe_psql('postgres', q{
 	SELECT inv_load_stock('{S7,another}', '{1500,10}');
 	SELECT inv_set_policy('another', backorder_limit => 5);
 	SELECT inv_reserve('another', 12, ttl => '1 hour');
-	SELECT inv_join_waitlist('S7', 5, 'ann'), inv_join_waitlist('S7', 5000, 'bob')});
+	SELECT inv_join_waitlist('another', 2, 'ann'), inv_join_waitlist('another', 500, 'bob')});
 compare('after work');
 
 # Reconciliation writes down what it finds, here something that was tampered
