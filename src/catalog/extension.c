@@ -175,8 +175,8 @@ find_tables(const Extension *extension, Oid *tables, Misfit *misfit)
 		if (find_table(i, extension, &tables[i]))
 			continue;
 		tables[i] = InvalidOid;
-		if (!known_tables[i].is_new ||
-			!version_is_newer(library_version(), extension->version))
+		if (known_tables[i].since == NULL ||
+			!version_is_newer(known_tables[i].since, extension->version))
 		{
 			*misfit = describe_misfit(extension->version,
 									  known_tables[i].name);

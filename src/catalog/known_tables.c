@@ -14,7 +14,7 @@ const KnownTable known_tables[NUM_TABLES] = {
 	[TABLE_IDEMPOTENCY] = {"inv_idempotency", 6, 2, 1},
 	[TABLE_ORDER] = {"inv_order", 12, 3, 2},
 	[TABLE_LEDGER] = {"inv_ledger", 17, 1, 0},
-	[TABLE_CUSTOMER_LINE] = {"inv_customer_line", 4, 1, 0, NULL, true},
+	[TABLE_CUSTOMER_LINE] = {"inv_customer_line", 4, 1, 0, NULL, "0.2.0"},
 };
 
 /* How many columns this library cannot do without. */

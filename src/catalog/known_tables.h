@@ -34,7 +34,8 @@ typedef struct KnownTable
 	int			checks;			/* else's */
 	const char *added;			/* its last column, if older extensions lack
 								 * it; else NULL */
-	bool		is_new;			/* 0.1.0, which is served too, has it not */
+	const char *since;			/* version that has brought it; NULL: all,
+								 * else earlier ones are served without it */
 } KnownTable;
 
 extern const KnownTable known_tables[NUM_TABLES];

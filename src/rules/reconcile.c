@@ -118,8 +118,9 @@ static void
 begin_run(Call *call, ReconcileRun *run, bool repair, bool complete)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	int64		newest = newest_result(call);
 
-	run->number = Max(run->number, newest_result(call)) + 1;
+	run->number = Max(run->number, newest) + 1;
 	run->repair = repair;
 	run->complete = complete || !run->balanced;
 	run->began_at = now;

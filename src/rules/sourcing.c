@@ -289,7 +289,11 @@ sourcing_available(Call *call, const Sources *sources, int64 item_id)
 	int64		units = 0;
 
 	for (int i = 0; i < sources->count; i++)
-		units = Min(units + units_at(call, item_id, sources->locations[i],
-									 UNLIMITED_UNITS), UNLIMITED_UNITS);
+	{
+		int64		here = units_at(call, item_id, sources->locations[i],
+									UNLIMITED_UNITS);
+
+		units = Min(units + here, UNLIMITED_UNITS);
+	}
 	return units;
 }

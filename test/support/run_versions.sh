@@ -50,9 +50,11 @@ done
 for major in "$@"; do
     log=$(log_of "$major")
     mkdir -p "${log%/*}"
+    # tail does not wait for it
+    : >"$log"
     run=("$support/version_chroot.sh" "$major" make test)
     [[ $major != "$native" ]] || run=("$support/run_tests.sh")
-    env -u VERSIONS PG_MAJOR="$major" setpriv --pdeathsig TERM bash "${run[@]}" >"$log" 2>&1 &
+    env -u VERSIONS PG_MAJOR="$major" setpriv --pdeathsig TERM bash "${run[@]}" >>"$log" 2>&1 &
     version_of[$!]=$major
     tail --pid=$! -n +1 -f "$log" | sed -u "s/^/$major | /" &
     tails[$major]=$!
@@ -65,7 +67,7 @@ while [[ ${#version_of[@]} -gt 0 ]]; do
     wait -n -p pid "${!version_of[@]}" || status=$?
     major=${version_of[$pid]} seconds=$SECONDS passed=0 failed=0 remark=
     unset "version_of[$pid]"
-    wait "${tails[$major]}"
+    wait "${tails[$major]}" || true
     # A make may have had the last word.
     counts=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$(log_of "$major")" | tail -n 1)
     if [[ -n $counts ]]; then

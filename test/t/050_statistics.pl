@@ -172,7 +172,6 @@ moves("SELECT inv_try_reserve_cart('{short,A}', '{4,1}')",
 	{ rejected_insufficient_stock => 1 }, 'of a cart: an answer');
 moves("SELECT inv_available('no such thing')", { rejected_unknown_sku => 1 }, 'of a call that reads');
 moves("SELECT inv_reserve('A', -1)", {}, 'a call that makes no sense is not a rejection');
-moves("SELECT inv_reserve('A', ttl => NULL, metadata => NULL, split => true)", {}, 'nor what is not built');
 
 # Errors that are caught count once, at whatever depth they were raised.
 moves(q{DO $$ BEGIN
