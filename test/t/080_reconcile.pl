@@ -186,6 +186,10 @@ $locker->quit;
 value_is($node, "SELECT count(*) FROM inv_reconcile(true) WHERE action LIKE 'reserved set%'", 2, 'repaired');
 books_are_right($node);
 
+# Nobody sweeps here.  On a slow machine the dead holds of the buyers would by now
+# be among what is wrong, and take the place of the rest.
+$node->safe_psql('postgres', 'SELECT inv_expire(100000)');
+
 # More than a batch of repairs: the rest is for the next run.
 add_stock($node, map { ("B$_" => 10) } 1 .. 350);
 value_is($node, 'SELECT count(*) FROM inv_reconcile()', 0, 'new stock is right');
