@@ -107,6 +107,8 @@ my $screen = '';
 my $run;
 {
 	local $ENV{PORT} = $port;
+	# what runs in the background has it ignored
+	local $SIG{INT} = 'DEFAULT';
 	$run = IPC::Run::start([ 'bash', "$gateway/run.sh" ],
 		'<', \'', '>&', \$screen, IPC::Run::timeout($patience));
 }
