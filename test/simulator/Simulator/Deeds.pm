@@ -1338,7 +1338,7 @@ sub stock_request
 			  if $option{force} && $delta < 0;
 			$stock->{on_hand} += $delta;
 			$stock->{safety} = $option{safety} if defined $option{safety};
-			$stock->{version}++;
+			$stock->{version}++ if !$option{leaves_it};
 			($least, $most) = $books->available($sku, $request->{last_asked},
 				$request->{told});
 			$self->fails($request, $answer,
@@ -1485,6 +1485,8 @@ sub ask_set_stock
 			$sku, $count, location_of($sku), $name);
 	}
 	my $delta = $count - $stock->{on_hand};
+	# a load does not touch what is as it was counted
+	my $leaves_it = $sql =~ /load/ && $delta == 0;
 	my $request = $self->stock_request(
 		1, $sku,
 		'set_stock',
@@ -1494,6 +1496,7 @@ sub ask_set_stock
 		delta         => $delta,
 		name          => $name,
 		force         => $force,
+		leaves_it     => $leaves_it,
 		wrong_version => defined $version && $version != $stock->{version},
 		find          => sub {
 			return $self->{session}->value(
@@ -1503,7 +1506,7 @@ sub ask_set_stock
 	$request->{books_after} = sub {
 		my $books = $self->{books};
 		$books->{sku}{$sku}{on_hand} += $delta;
-		$books->{sku}{$sku}{version}++;
+		$books->{sku}{$sku}{version}++ if !$leaves_it;
 		$self->note_forced($request, $sku) if $force;
 		return $books;
 	};

@@ -73,17 +73,6 @@ sub is_lost
 	return $code =~ /^(?:08|57P0|22000|S1)/ || $code !~ /^[0-9A-Z]{5}$/;
 }
 
-# A backend that was terminated between two calls may leave the driver with a
-# result that has no error and no rows.
-sub is_hollow
-{
-	my ($self, $answer) = @_;
-
-	return $answer->{code} eq '00000'
-	  && !@{ $answer->{rows} }
-	  && !$self->{dbh}->ping;
-}
-
 # Make a call.  A hash: code, rows, asked, told, message; lost.
 sub ask
 {
@@ -154,8 +143,6 @@ sub note_loss
 {
 	my ($self, $answer) = @_;
 
-	@$answer{qw(code message)} = ('08000', 'no answer and no connection')
-	  if $self->is_hollow($answer);
 	if ($answer->{code} ne '00000' && is_lost($answer->{code}))
 	{
 		$answer->{lost} = 1;
